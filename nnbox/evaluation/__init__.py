@@ -1,0 +1,1 @@
+"""Dice, surface Dice and Hausdorff distance, with stated rules for empty masks."""

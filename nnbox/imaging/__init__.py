@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: reading and writing images, crop, resample, normalise, components."""

@@ -1,0 +1,1 @@
+"""Tiles, sliding-window prediction, and export to the source grid."""

@@ -1,0 +1,1 @@
+"""From a planned topology to a torch module."""

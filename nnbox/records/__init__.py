@@ -1,0 +1,1 @@
+"""What passes between stages: frozen, validated, versioned records and their JSON form."""

@@ -1,0 +1,28 @@
+"""A case after preprocessing: what lies beside its arrays in the prepared store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from nnbox.geometry import Grid, Placement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedCase:
+    """Side record of one prepared case; the arrays are ``<case>.image.npy`` and ``<case>.labels.npy``.
+
+    Attributes:
+        name: the case.
+        grid: the source image's grid, to write predictions on.
+        placement: how the prepared arrays lie in the source.
+        class_voxels: prepared voxels of each foreground label 1..K.
+    """
+
+    RECORD: ClassVar[str] = "prepared_case"
+    VERSION: ClassVar[int] = 1
+
+    name: str
+    grid: Grid
+    placement: Placement
+    class_voxels: tuple[int, ...]

@@ -1,0 +1,1 @@
+"""Files and order, no mathematics: what is done when, and what is already done."""

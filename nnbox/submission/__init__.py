@@ -1,0 +1,1 @@
+"""Model bundles and result archives: written, packed and checked."""

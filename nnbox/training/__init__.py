@@ -1,0 +1,1 @@
+"""Loss, sampling, augmentation, schedule, checkpoints and the training loop."""

@@ -1,0 +1,47 @@
+"""Shared fixtures: where the references and the real images lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_REPOSITORY = Path(__file__).resolve().parent.parent
+_oracle_cells = 0
+
+
+def _shared_root() -> Path:
+    return Path(os.environ.get("NNBOX_SHARED", _REPOSITORY.parent / "shared"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of references and real images; skipped where it is missing, unless CI_REQUIRE_SHARED=1."""
+    root = _shared_root()
+    if not root.is_dir():
+        if os.environ.get("CI_REQUIRE_SHARED") == "1":
+            pytest.fail(f"the reference folder is missing at {root}, and CI_REQUIRE_SHARED=1")
+        pytest.skip("no reference folder (set NNBOX_SHARED)")
+    return root
+
+
+@pytest.fixture(scope="session")
+def reference(shared: Path) -> Path:
+    """The folder of independent oracles."""
+    return shared / "reference"
+
+
+@pytest.fixture(scope="session")
+def count_oracle_cells():
+    """Call with the number of oracle cells a test compared; the total is printed at the end of the run."""
+
+    def count(cells: int) -> None:
+        global _oracle_cells  # noqa: PLW0603 - the terminal summary hook has no other way to see it
+        _oracle_cells += cells
+
+    return count
+
+
+def pytest_terminal_summary(terminalreporter):
+    terminalreporter.write_line(f"oracle cells checked: {_oracle_cells}")
