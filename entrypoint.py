@@ -1,0 +1,15 @@
+#!/usr/bin/env python3
+"""What the container starts: the verbs of `nnbox`, with the container's folders as defaults."""
+
+import os
+import sys
+from pathlib import Path
+
+from nnbox.cli import main
+
+if __name__ == "__main__":
+    os.environ.setdefault("NNBOX_INPUT", "/input")
+    # Without a mount, /output would die with the container: then results go beside the data, where the volume keeps them.
+    beside_the_data = str(Path(os.environ["NNBOX_INPUT"]) / "nnbox")
+    os.environ.setdefault("NNBOX_OUTPUT", "/output" if os.path.ismount("/output") else beside_the_data)
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""Which device computes, chosen once and said aloud."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from nnbox.errors import ResourceError, UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A device in words.
+
+    Attributes:
+        name: ``cpu`` or ``cuda:N``, as torch spells it.
+        description: for people, e.g. ``"NVIDIA H200, 139.8 GB"``.
+        memory_bytes: the card's memory; None for the CPU.
+    """
+
+    name: str
+    description: str
+    memory_bytes: int | None
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether it is a CUDA device."""
+        return self.memory_bytes is not None
+
+
+def choose_device(wanted: str) -> Device:
+    """Find the device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` takes the first card, else the CPU.
+
+    Raises:
+        UsageError: ``wanted`` is none of these.
+        ResourceError: a card was asked for and is not there.
+    """
+    kind, _, number = wanted.partition(":")
+    if wanted not in {"auto", "cpu", "cuda"} and not (kind == "cuda" and number.isdecimal()):
+        raise UsageError(f"--device {wanted}: expected auto, cpu, cuda or cuda:N")
+    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
+        return Device(name="cpu", description=f"CPU, {torch.get_num_threads()} threads", memory_bytes=None)
+    index = int(number or 0)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if index >= count:
+        raise ResourceError(
+            f"--device {wanted}: {count} CUDA devices are visible. What to do: start the container with --gpus all (and the NVIDIA "
+            "container toolkit installed), or use --device cpu."
+        )
+    properties = torch.cuda.get_device_properties(index)
+    description = f"{properties.name}, {properties.total_memory / 1e9:.1f} GB"
+    return Device(name=f"cuda:{index}", description=description, memory_bytes=int(properties.total_memory))

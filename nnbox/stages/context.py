@@ -1,0 +1,56 @@
+"""What every stage of one task's run shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnbox.records.dataset import Case, Dataset, InputDigests
+from nnbox.stages.journal import Journal
+from nnbox.stages.receipts import Receipts
+from nnbox.stages.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Where a run reads and writes, and whom it tells.
+
+    Attributes:
+        root: the data set's root.
+        workspace: the output folder.
+        receipts: what is done.
+        journal: what happened.
+        workers: worker processes a stage may use.
+    """
+
+    root: Path
+    workspace: Workspace
+    receipts: Receipts
+    journal: Journal
+    workers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenIn:
+    """The data set of a run with the digest of every file of it."""
+
+    dataset: Dataset
+    digests: InputDigests
+
+    def image_digests(self, case: Case) -> dict[str, str]:
+        """Digest of each image file of a case, by path."""
+        return {f"image {path}": self.digests.files[path].sha256 for path in case.images}
+
+    def case_digests(self, case: Case) -> dict[str, str]:
+        """Digests of a labelled case: its images and its label."""
+        found = self.image_digests(case)
+        if case.label is not None:
+            found[f"label {case.label}"] = self.digests.files[case.label].sha256
+        return found
+
+
+def open_context(root: Path, output: Path, journal: Journal, workers: int) -> Context:
+    """Make the context of a task: workspace and receipts below ``output``."""
+    workspace = Workspace(output)
+    receipts = Receipts(root=output, folder=workspace.receipts)
+    return Context(root=root, workspace=workspace, receipts=receipts, journal=journal, workers=workers)

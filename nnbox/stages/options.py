@@ -1,0 +1,89 @@
+"""What a user asked for on the command line, as records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from nnbox.intake.options import IntakeOptions
+
+
+class Until(StrEnum):
+    """The stage after which ``train`` stops (``--until``)."""
+
+    INTAKE = "intake"
+    PLAN = "plan"
+    PREPROCESS = "preprocess"
+    TRAIN = "train"
+    SELECT = "select"
+    PREDICT = "predict"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOptions:
+    """Options of ``nnbox train``.
+
+    Attributes:
+        input: root of the data set (or of several tasks).
+        output: where everything goes; None = ``<input>/nnbox``.
+        recipe: ``2018`` or ``2019``.
+        configurations: a subset of the planned configurations, or None for all.
+        folds: a subset of the folds, or None for all.
+        epochs: maximum epochs, or None for the recipe's.
+        iterations: iterations per epoch, or None for the recipe's.
+        until: last stage, or None for the whole line.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        planning_memory_gb: memory the planner's budgets are scaled to.
+        workers: worker processes, or None to size them to the machine.
+        seed: of every random stream.
+        deterministic: byte-identical results; None = on CPU only.
+        restart: move an earlier run aside and start anew.
+        intake: what is said about the data.
+    """
+
+    input: Path
+    output: Path | None = None
+    recipe: str = "2019"
+    configurations: tuple[str, ...] | None = None
+    folds: tuple[int, ...] | None = None
+    epochs: int | None = None
+    iterations: int | None = None
+    until: Until | None = None
+    device: str = "auto"
+    planning_memory_gb: float | None = None
+    workers: int | None = None
+    seed: int = 0
+    deterministic: bool | None = None
+    restart: bool = False
+    intake: IntakeOptions = IntakeOptions()
+
+    @property
+    def cpu_is_wanted(self) -> bool:
+        """Whether a long run on a CPU was asked for: by ``--device cpu`` or by a budget."""
+        return self.device == "cpu" or self.epochs is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictOptions:
+    """Options of ``nnbox predict``.
+
+    Attributes:
+        input: a labelled layout (its unlabelled images are predicted) or a flat folder of images.
+        output: where label maps and archive go.
+        model: bundle folder or archive; None = searched for.
+        folds: a subset of the bundle's folds, or None for all.
+        mirroring: average mirrored passes.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        workers: worker processes, or None to size them to the machine.
+        intake: what is said about the data.
+    """
+
+    input: Path
+    output: Path
+    model: Path | None = None
+    folds: tuple[int, ...] | None = None
+    mirroring: bool = True
+    device: str = "auto"
+    workers: int | None = None
+    intake: IntakeOptions = IntakeOptions()

@@ -1,0 +1,40 @@
+"""The same work for many cases, in a few processes; the order of the results is the order of the tasks."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from nnbox.errors import ResourceError
+
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
+
+
+def run_all(work: Callable[[_Task], _Result], tasks: Sequence[_Task], *, workers: int) -> Iterator[_Result]:
+    """Yield ``work(task)`` for every task, in order; in this process when one worker is enough.
+
+    Raises:
+        ResourceError: a worker was killed (most often for memory).
+    """
+    count = min(workers, len(tasks))
+    if count <= 1:
+        yield from map(work, tasks)
+        return
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(max_workers=count, mp_context=context) as pool:
+        futures = [pool.submit(work, task) for task in tasks]
+        try:
+            for future in futures:
+                yield future.result()
+        except BrokenProcessPool:
+            raise ResourceError(
+                f"a worker process was killed while {count} were running, most often because memory ran out. "
+                "What to do: run again with fewer --workers; finished cases are kept."
+            ) from None
+        finally:
+            for future in futures:
+                future.cancel()

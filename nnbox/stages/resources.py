@@ -1,0 +1,156 @@
+"""What the machine (or the container's limits) offers, compared with what the plan needs, before work begins."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnbox.errors import ResourceError
+from nnbox.records.fingerprint import Fingerprint
+from nnbox.records.plan import Plan
+
+_CGROUP = Path("/sys/fs/cgroup")
+_BYTES_PER_GB = 1e9
+
+
+def available_cpus() -> int:
+    """CPUs this process may use: affinity, then the container's quota (cgroup v2 or v1)."""
+    count = len(os.sched_getaffinity(0))
+    for quota in (_quota_v2(), _quota_v1()):
+        if quota is not None:
+            count = min(count, max(1, round(quota)))
+    return count
+
+
+def _quota_v2() -> float | None:
+    try:
+        limit, period = (_CGROUP / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return None if limit == "max" else int(limit) / int(period)
+
+
+def _quota_v1() -> float | None:
+    try:
+        limit = int((_CGROUP / "cpu/cpu.cfs_quota_us").read_text())
+        period = int((_CGROUP / "cpu/cpu.cfs_period_us").read_text())
+    except (OSError, ValueError):
+        return None
+    return None if limit <= 0 else limit / period
+
+
+def available_memory_bytes() -> int:
+    """Memory this process may use: the machine's, or the container's limit where smaller."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            machine = min(machine, int((_CGROUP / name).read_text()))
+        except (OSError, ValueError):
+            continue
+    return machine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskNeed:
+    """Bytes a run will write, by what for."""
+
+    prepared_bytes: int
+    validation_bytes: int
+    weights_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """All of it."""
+        return self.prepared_bytes + self.validation_bytes + self.weights_bytes
+
+
+def disk_need(plan: Plan, fingerprint: Fingerprint) -> DiskNeed:
+    """Estimate what a run writes: prepared cases, stored probabilities, checkpoints and weights. Source: own.
+
+    Prepared: 4 bytes per channel and 2 for labels per prepared voxel, per store. Stored probabilities: one byte per
+    class and source voxel before compression (the upper end). Weights: 4 bytes per parameter, kept as final weights, as a
+    checkpoint with Adam's three moments, and in the bundle.
+    """
+    stores: dict[str, int] = {}
+    for configuration in plan.configurations:
+        stores.setdefault(configuration.store, _prepared_voxels(plan, fingerprint, configuration.name))
+    per_voxel = 4 * len(plan.channels) + 2
+    source_voxels = sum(_product(case.shape_vox) for case in fingerprint.cases)
+    classes = len(plan.labels) + 1
+    folds = min(5, max(2, len(fingerprint.cases)))
+    parameters = sum(_parameters(plan, configuration.name) for configuration in plan.configurations)
+    return DiskNeed(
+        prepared_bytes=per_voxel * sum(stores.values()),
+        validation_bytes=classes * source_voxels * len(plan.configurations),
+        weights_bytes=4 * 6 * folds * parameters,
+    )
+
+
+def _prepared_voxels(plan: Plan, fingerprint: Fingerprint, name: str) -> int:
+    target = plan.configuration(name).resampling.target_spacing_mm
+    total = 0.0
+    for case in fingerprint.cases:
+        voxels = 1.0
+        for axis, wanted in zip(plan.axis_order, target, strict=True):
+            factor = 1.0 if wanted is None else case.spacing_mm[axis] / wanted
+            voxels *= max(1.0, case.shape_vox[axis] * factor)
+        total += voxels
+    return int(total)
+
+
+def _parameters(plan: Plan, name: str) -> int:
+    """Convolution weights of a topology: two per level on both sides, transposed convolutions, the head."""
+    topology = plan.configuration(name).topology
+    total, incoming = 0, topology.input_channels
+    for level, features in enumerate(topology.features):
+        kernel = _product(topology.kernels[level])
+        total += kernel * features * (incoming + features)
+        if level + 1 < len(topology.features):
+            below = topology.features[level + 1]
+            total += kernel * 3 * features * features + _product(topology.strides[level + 1]) * below * features
+        incoming = features
+    return total + topology.features[0] * topology.classes
+
+
+def _product(values: tuple[int, ...]) -> int:
+    result = 1
+    for value in values:
+        result *= value
+    return result
+
+
+def require_disk(folder: Path, need: DiskNeed) -> None:
+    """Compare free disk with the estimate.
+
+    Raises:
+        ResourceError: less is free than the run will write.
+    """
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if free < need.total_bytes:
+        raise ResourceError(
+            f"{folder} has {free / _BYTES_PER_GB:.1f} GB free; this run writes about {need.total_bytes / _BYTES_PER_GB:.1f} GB "
+            f"(prepared cases {need.prepared_bytes / _BYTES_PER_GB:.1f}, stored probabilities "
+            f"{need.validation_bytes / _BYTES_PER_GB:.1f}, weights {need.weights_bytes / _BYTES_PER_GB:.1f}). "
+            "What to do: choose another --output, free some space, or train fewer --configurations."
+        )
+
+
+def require_writable(folder: Path) -> None:
+    """Make the output folder and see that it takes files.
+
+    Raises:
+        ResourceError: it cannot be made or written.
+    """
+    probe = folder / f".write-test-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ResourceError(
+            f"the output folder {folder} cannot be written ({error.strerror}). What to do: name a writable one with --output, "
+            "or mount one."
+        ) from None
