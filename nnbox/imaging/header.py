@@ -1,0 +1,81 @@
+"""What a file says about itself, and how a file is refused; no SimpleITK here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnbox.errors import DataError
+from nnbox.geometry import Grid
+
+MAX_VOXELS = 2**33
+"""A header that claims more voxels (all channels together) is taken for damaged: 32 GiB as float32."""
+_INTEGER_TOLERANCE = 1e-3
+
+
+class ImageReadError(DataError):
+    """A file cannot be read as an image: says what is wrong, what was expected and what to do.
+
+    Attributes:
+        path: the file.
+        what: the defect in words.
+        expected: what a good file would be.
+        remedy: the act that helps.
+    """
+
+    def __init__(self, path: Path, what: str, *, expected: str, remedy: str) -> None:
+        self.path, self.what, self.expected, self.remedy = path, what, expected, remedy
+        super().__init__(f"{path}: {what}; expected {expected}. What to do: {remedy}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageHeader:
+    """What a file says about itself, before its voxels are read.
+
+    Attributes:
+        grid: where its voxels lie.
+        channels: number of channels.
+        pixel_type: numpy's name of the stored scalar type, e.g. ``"int16"`` (after a NIfTI header's scaling).
+    """
+
+    grid: Grid
+    channels: int
+    pixel_type: str
+
+
+def refused(
+    path: Path, what: str, expected: str, remedy: str = "replace the file, or --exclude its case"
+) -> ImageReadError:
+    """Return the error that refuses a file; see `ImageReadError` for the parts."""
+    return ImageReadError(path, what, expected=expected, remedy=remedy)
+
+
+def whole_numbers(values: NDArray[np.generic]) -> NDArray[np.int32] | None:
+    """Return the array as int32 if all its values are whole (within 1e-3) and fit, else None."""
+    if np.issubdtype(values.dtype, np.floating):
+        if not np.all(np.isfinite(values)):
+            return None
+        rounded = np.rint(values)
+        if float(np.abs(values - rounded).max(initial=0.0)) > _INTEGER_TOLERANCE:
+            return None
+        values = rounded
+    limits = np.iinfo(np.int32)
+    if values.size and (values.min() < limits.min or values.max() > limits.max):
+        return None
+    return values.astype(np.int32, copy=False)
+
+
+def has_grey_palette(path: Path) -> bool:
+    """Return whether a BMP file stores grey values through a palette, which ITK expands to RGB."""
+    with path.open("rb") as stream:
+        head = stream.read(54)
+        if len(head) < 54 or int.from_bytes(head[28:30], "little") > 8:
+            return False
+        stream.seek(14 + int.from_bytes(head[14:18], "little"))
+        count = int.from_bytes(head[46:50], "little") or 1 << int.from_bytes(head[28:30], "little")
+        palette = np.frombuffer(stream.read(4 * min(count, 256)), dtype=np.uint8)
+    colours = palette[: len(palette) // 4 * 4].reshape(-1, 4)[:, :3]
+    return bool(np.all(colours == colours[:, :1]))
