@@ -1,0 +1,55 @@
+# The only door for people and for CI. `make smoke` and `make test` need Python 3.11 and nothing else:
+# they make the environment themselves.
+#
+# Measured on 2 cores (minutes):        target   last
+#   make env  (first time)                 -      -
+#   make lint types                        1      -
+#   make test                             15      -
+#   make smoke                             4      -
+#   make real                             30      -   (outside CI: real images are not in the repository)
+PYTHON ?= python3.11
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+SHARED ?= $(if $(NNBOX_SHARED),$(NNBOX_SHARED),../shared)
+OUT    ?= build
+
+.PHONY: env lint format types test smoke real real-learn clean
+
+env: $(READY)
+
+# torch comes first and pinned: left to itself pip would take the newest build with gigabytes of CUDA libraries.
+$(READY): pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev]'
+	touch $(READY)
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: env
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: env
+	$(BIN)/mypy
+
+test: env
+	$(BIN)/pytest --durations=10
+
+# The whole line on a synthetic data set whose plan has all four configurations; fails unless it learned (tests/smoke).
+smoke: env
+	$(BIN)/python tests/smoke/smoke.py --work $(OUT)/smoke
+
+# The whole line on subsets of real data, with a tiny schedule; claims no quality.
+real: env
+	$(BIN)/python benchmarks/real.py --data $(SHARED)/data --work $(OUT)/real
+
+# One network trained for real: must beat the mean shape on every label.
+real-learn: env
+	$(BIN)/python benchmarks/real_learn.py --data $(SHARED)/data --work $(OUT)/real-learn
+
+clean:
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache
