@@ -129,7 +129,8 @@ def original_values(consecutive: NDArray[np.integer], labels: Sequence[Label]) -
     if consecutive.size and int(consecutive.max()) >= len(values):
         raise ValueError(f"label {int(consecutive.max())} found where the task has {len(labels)}")
     table = np.array(values, dtype=smallest_unsigned(max(values)))
-    return table[consecutive]
+    restored: NDArray[np.unsignedinteger] = table[consecutive]
+    return restored
 
 
 def smallest_unsigned(highest: int) -> type[np.unsignedinteger]:
@@ -141,9 +142,7 @@ def smallest_unsigned(highest: int) -> type[np.unsignedinteger]:
 
 
 def _separate_axis(placement: Placement, resampling: Resampling) -> int | None:
-    if resampling.target_spacing_mm[0] is None:
-        return 0
-    return separate_axis(placement.crop_spacing_mm, placement.prepared_spacing_mm, resampling.separate_axis_threshold)
+    return separate_axis(placement.crop_spacing_mm, resampling.target_spacing_mm, resampling.separate_axis_threshold)
 
 
 def _check_prepared(probabilities: NDArray[np.float32], placement: Placement) -> None:

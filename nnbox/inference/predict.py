@@ -164,7 +164,7 @@ class _Sliding:
             batch = torch.cat([inputs.flip(flip) if flip else inputs for flip in axes])
             for network in networks:
                 outputs = torch.softmax(network(batch).float(), dim=1)
-                for flip, part in zip(axes, outputs.split(count), strict=True):
+                for flip, part in zip(axes, torch.split(outputs, count), strict=True):
                     straight = part.flip(flip) if flip else part
                     total = straight.clone() if total is None else total.add_(straight)
         if total is None:

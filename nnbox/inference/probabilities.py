@@ -24,7 +24,7 @@ from nnbox.files import atomic_path
 
 _LEVELS = 255
 _MEMBER = "foreground"
-# Deflate's fastest level: maps are mostly runs of 0 and 255, where higher levels gain little for several times the time.
+# Deflate's fastest level: maps are mostly runs of 0 and 255, where higher levels gain little for much more time.
 _DEFLATE_LEVEL = 1
 
 

@@ -1,0 +1,105 @@
+"""Whether a plan and a selection that came from elsewhere make sense together: sizes bounded, parts fitting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator
+
+from nnbox.records.plan import ConfigurationPlan, NormalizationScheme, Plan, Topology
+from nnbox.records.results import Selection
+
+CONFIGURATIONS = ("2d", "3d_fullres", "3d_lowres", "3d_cascade")
+_MAX_LEVELS = 12
+_MAX_FEATURES = 4096
+_MAX_PATCH_VOXELS = 2**27
+_MAX_LABEL_VALUE = 2**32 - 1
+_MAX_CHANNELS = 1024
+
+
+def defects(plan: Plan, selection: Selection, weights: Collection[tuple[str, int]]) -> tuple[str, ...]:
+    """Return what is wrong with a model in words; empty when it can be used.
+
+    A plan decides how much memory a prediction takes and which axes are moved, so one made by a stranger is bounded
+    before it is followed.
+
+    Args:
+        plan: of the model.
+        selection: of the model.
+        weights: (configuration, fold) of the weights at hand.
+    """
+    return (*_plan_defects(plan), *_selection_defects(plan, selection), *_missing_weights(plan, selection, weights))
+
+
+def _plan_defects(plan: Plan) -> Iterator[str]:
+    values = [label.value for label in plan.labels]
+    if sorted(plan.axis_order) != [0, 1, 2] or plan.dimension not in {2, 3}:
+        yield f"the axis order {plan.axis_order} of {plan.dimension}D images is impossible"
+    if not values or values != sorted(set(values)) or values[0] < 1 or values[-1] > _MAX_LABEL_VALUE:
+        yield "the label values are not ascending positive numbers"
+    if not 1 <= len(plan.channels) <= _MAX_CHANNELS or len(plan.normalizations) != len(plan.channels):
+        yield f"{len(plan.channels)} channels have {len(plan.normalizations)} normalizations"
+    for normalization in plan.normalizations:
+        numbers = (normalization.mean, normalization.sd, normalization.lower, normalization.upper)
+        if normalization.scheme is NormalizationScheme.CT and (None in numbers or not normalization.sd):
+            yield "a CT channel has no statistics"
+    names = [configuration.name for configuration in plan.configurations]
+    if len(set(names)) != len(names) or not set(names) <= set(CONFIGURATIONS):
+        yield f"the configurations {names} are not known"
+    for configuration in plan.configurations:
+        for defect in _configuration_defects(plan, configuration):
+            yield f"{configuration.name}: {defect}"
+
+
+def _configuration_defects(plan: Plan, configuration: ConfigurationPlan) -> Iterator[str]:
+    topology, patch, labels = configuration.topology, configuration.patch_size, len(plan.labels)
+    yield from _topology_defects(topology)
+    if topology.classes != labels + 1:
+        yield f"{topology.classes} classes do not fit {labels} labels"
+    if topology.input_channels != len(plan.channels) + (labels if configuration.previous else 0):
+        yield f"{topology.input_channels} input channels do not fit {len(plan.channels)} channels"
+    if configuration.previous not in {None, *(other.name for other in plan.configurations)} - {configuration.name}:
+        yield f"its previous stage {configuration.previous!r} is not in the plan"
+    if len(patch) != topology.dimension or min(patch, default=0) < 1 or math.prod(patch) > _MAX_PATCH_VOXELS:
+        yield f"the patch {patch} is impossible"
+    elif any(patch[axis] % math.prod(stride[axis] for stride in topology.strides) for axis in range(len(patch))):
+        yield f"the patch {patch} cannot be pooled as planned"
+    targets = configuration.resampling.target_spacing_mm
+    if not all(target is None or target > 0 for target in targets):
+        yield f"the target spacing {targets} is impossible"
+
+
+def _topology_defects(topology: Topology) -> Iterator[str]:
+    levels = len(topology.features)
+    if not 1 <= levels <= _MAX_LEVELS or {len(topology.strides), len(topology.kernels)} != {levels}:
+        yield f"a network of {levels} levels, {len(topology.strides)} strides and {len(topology.kernels)} kernels"
+    if topology.dimension not in {2, 3} or not all(1 <= count <= _MAX_FEATURES for count in topology.features):
+        yield f"a {topology.dimension}D network of {topology.features} features is impossible"
+    for sizes in (*topology.strides, *topology.kernels):
+        if len(sizes) != topology.dimension or not all(1 <= size <= 7 for size in sizes):
+            yield f"a stride or kernel of {sizes} is impossible"
+            return
+
+
+def _selection_defects(plan: Plan, selection: Selection) -> Iterator[str]:
+    names = {configuration.name for configuration in plan.configurations}
+    if selection.task != plan.task:
+        yield f"the selection is for {selection.task!r}, the plan for {plan.task!r}"
+    if not selection.members or len(set(selection.members)) != len(selection.members):
+        yield f"the selected members {selection.members} are no candidate"
+    if missing := sorted(set(selection.members) - names):
+        yield f"the selected {missing[0]!r} is not in the plan"
+    for step in selection.postprocessing:
+        if not 0 <= step.label <= len(plan.labels):
+            yield f"post-processing names label {step.label} of {len(plan.labels)}"
+
+
+def _missing_weights(plan: Plan, selection: Selection, weights: Collection[tuple[str, int]]) -> Iterator[str]:
+    previous = {configuration.name: configuration.previous for configuration in plan.configurations}
+    needed = {name for member in selection.members for name in (member, previous.get(member)) if name}
+    for name in sorted(needed):
+        folds = selection.folds.get(name, ())
+        if not folds:
+            yield f"no fold of {name} is selected"
+        for fold in folds:
+            if (name, fold) not in weights:
+                yield f"the weights of {name}, fold {fold}, are missing"
