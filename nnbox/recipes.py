@@ -5,7 +5,7 @@ The other part, what follows from the data, is the plan (`nnbox.rules`, `nnbox.r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -41,7 +41,8 @@ class Recipe:
             Source: 2019 §2.1.
         label_resampling: Source: 2018 §2.2, 2019 §2.1.
         mask_ratio: crop ratio below which normalisation uses the non-zero mask. Source: 2018 §2.2.
-        mask_ratio_inclusive: a ratio equal to ``mask_ratio`` counts (2018); else strictly below. Source: 2018 §2.2, release.
+        mask_ratio_inclusive: a ratio equal to ``mask_ratio`` counts (2018); else strictly below.
+            Source: 2018 §2.2, release.
         mask_ratio_median: the median over cases (2019) instead of the mean (2018). Source: release.
         mask_rule_for_ct: the mask rule also covers CT channels. Source: 2018 §2.2 (all), release (non-CT).
         learning_rate: initial rate of Adam. Source: 2018 §2.3, 2019 §2.2.
@@ -55,11 +56,14 @@ class Recipe:
         rate_threshold: absolute improvement of the training average that counts. Source: 2018 §2.3, release.
         stop_patience_epochs: stop when the validation average has not improved for so long; None: no such rule.
             Source: 2018 §2.3.
-        stop_threshold: absolute improvement of the validation average that counts; None: no such rule. Source: 2018 §2.3.
+        stop_threshold: absolute improvement of the validation average that counts; None: no such rule.
+            Source: 2018 §2.3.
         stop_rate: stop when the rate is below it. Source: 2018 §2.3, 2019 §2.2.
         forced_samples: Source: 2018 §2.3, release.
-        slicewise_ratio: patch anisotropy above which 3D patches are augmented slice by slice. Source: 2018 §2.3, release.
-        slicewise_against_shortest: compare the longest with the shortest edge (2018); else any edge with the first axis.
+        slicewise_ratio: patch anisotropy above which 3D patches are augmented slice by slice.
+            Source: 2018 §2.3, release.
+        slicewise_against_shortest: compare the longest with the shortest edge (2018); else any edge with the first
+            axis. Source: 2018 §2.3, release.
         postprocessing: Source: 2018 §2.5; own for 2019.
     """
 
@@ -142,6 +146,10 @@ RECIPE_2019 = Recipe(
     slicewise_against_shortest=False,
     postprocessing=PostprocessingRule.CROSS_VALIDATED,
 )
+
+# 2021 is planned, never trained: its preprocessing and slice-wise rules are those of 2019, and of its training recipe
+# (SGD, deep supervision) nothing is here, so the training fields below stand for nothing.
+PLANNING_ONLY_2021 = replace(RECIPE_2019, name="2021", trainable=False)
 
 RECIPES = {recipe.name: recipe for recipe in (RECIPE_2018, RECIPE_2019)}
 DEFAULT_RECIPE = "2019"

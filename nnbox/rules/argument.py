@@ -101,7 +101,7 @@ def _decide_patch(stage: Stage, fit: Fit, rules: FitRules) -> Decision:
     how = "padded up to multiples of 2^pools" if untouched else "then shrunk and padded until it fits"
     sentence = (
         f"From {by(fit.start_vox)} voxels (median shape {by(fit.median_vox)}), {how}: {by(fit.patch_vox)}. "
-        f"One patch costs {fit.cost:,} of a budget of {fit.budget:,.0f}, which stands for a batch of {fit.budget_batch}."
+        f"One patch costs {fit.cost:,} of a budget of {fit.budget:,.0f}, which holds a batch of {fit.budget_batch}."
     )
     inputs = {
         "start_vox": fit.start_vox,
@@ -155,10 +155,16 @@ def _kernel_sentence(kernels: tuple[tuple[int, ...], ...]) -> str:
 
 
 def by(sizes: Sequence[float]) -> str:
-    """Write sizes as ``40 x 56 x 40``, at most one digit after the point. Source: own"""
+    """Write sizes as ``40 x 56 x 40``, at most one digit after the point.
+
+    Source: own
+    """
     return " x ".join(f"{size:.1f}".removesuffix(".0") for size in sizes)
 
 
 def listed(values: Sequence[float]) -> str:
-    """Write values as ``3, 3, 3``, at most four significant digits after the point. Source: own"""
+    """Write values as ``3, 3, 3``, at most four significant digits after the point.
+
+    Source: own
+    """
     return ", ".join(f"{value:.4f}".rstrip("0").rstrip(".") for value in values)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nnbox.recipes import Recipe
 from nnbox.records.augmentation import Elastic, MaskOperation, SampleAugmentation
 from nnbox.records.plan import ConfigurationPlan, Plan
-from nnbox.recipes import Recipe
 
 ELASTIC_P = ROTATION_P = SCALE_P = 0.2
 GAMMA_P = 0.3

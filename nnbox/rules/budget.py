@@ -24,7 +24,10 @@ LARGEST_SHARE_OF_DATA = 0.05
 
 
 def scale_budget(at_12_gb: float, planning_memory_gb: float) -> float:
-    """Scale a budget of the documents' 12 GB card linearly to another planning memory. Source: own"""
+    """Scale a budget of the documents' 12 GB card linearly to another planning memory.
+
+    Source: own
+    """
     return at_12_gb * (planning_memory_gb / DOCUMENTS_CARD_GB)
 
 
@@ -45,8 +48,10 @@ def memory_proxy(
     Args:
         patch_vox: sizes, divisible by 2^pools.
         strides: per level below the first.
-        first, cap: features of the first level and the most of any level.
-        channels, classes: of the image and of the output, background included.
+        first: features of the first level.
+        cap: the most features of any level.
+        channels: of the image.
+        classes: of the output, background included.
 
     Source: 2019 §2.2 (a 12 GB card), release (the count)
     """

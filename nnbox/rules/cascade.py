@@ -16,7 +16,10 @@ Shape = tuple[float, float, float]
 
 
 def needs_cascade_2018(median_voxels: int, patch_voxels: float) -> bool:
-    """Tell whether the median shape holds more than 4 of the largest patches (128³ voxels). Source: 2018 §2.2"""
+    """Tell whether the median shape holds more than 4 of the largest patches (128³ voxels).
+
+    Source: 2018 §2.2
+    """
     return median_voxels > HELD_PATCHES * patch_voxels
 
 
@@ -29,7 +32,10 @@ def needs_cascade_2019(median_voxels: int, patch_voxels: float) -> bool:
 
 
 def coarsen_2018(spacing_mm: Spacing3) -> Spacing3:
-    """Double the spacing of the axes at least 2x finer than the coarsest, else of all axes. Source: 2018 §2.2"""
+    """Double the spacing of the axes at least 2x finer than the coarsest, else of all axes.
+
+    Source: 2018 §2.2
+    """
     coarsest = max(spacing_mm)
     fine = [coarsest / spacing >= 2 for spacing in spacing_mm]
     return _multiply(spacing_mm, fine, 2.0)

@@ -143,7 +143,10 @@ def design_2d_2018(stage: Stage) -> Design:
 
 
 def kernels_for_2018(fit: Fit) -> tuple[tuple[int, ...], ...]:
-    """Apply `kernels_2018` to a fitted patch. Source: 2018 §2.1"""
+    """Apply `kernels_2018` to a fitted patch.
+
+    Source: 2018 §2.1
+    """
     return kernels_2018(fit.pooling)
 
 

@@ -92,11 +92,14 @@ def fit_patch_2019(
 
 
 def too_little_memory(patch_vox: Sequence[int], cost: float, limit: float) -> str:
-    """Word the failure of a budget that fits nothing. Source: own"""
+    """Word the failure of a budget that fits nothing.
+
+    Source: own
+    """
     shape = " x ".join(str(size) for size in patch_vox)
     return (
-        f"no network fits the planning memory: even a patch of {shape} voxels costs {cost:,.0f} in the planner's count, "
-        f"and the budget is {limit:,.0f}. Give more with --planning-memory (the documents' card has 12 GB)"
+        f"no network fits the planning memory: even a patch of {shape} voxels costs {cost:,.0f} in the planner's "
+        f"count, and the budget is {limit:,.0f}. Give more with --planning-memory (the documents' card has 12 GB)"
     )
 
 
@@ -132,7 +135,10 @@ def design_3d_2019(stage: Stage) -> Design:
 
 
 def pool_3d_2019(patch_vox: Sequence[int]) -> Pooling:
-    """Pool each axis while it stays at 4 voxels or more; axes with fewer pools start later. Source: 2019 §2.2, release"""
+    """Pool each axis while it stays at 4 voxels or more; axes with fewer pools start later.
+
+    Source: 2019 §2.2, release
+    """
     return late_pooling([pools_2019(size) for size in patch_vox])
 
 
@@ -155,7 +161,10 @@ def design_2d_2019(stage: Stage) -> Design:
 
 
 def fit_plane_2019(stage: Stage, derive: Callable[[Sequence[int]], Pooling], rules: FitRules) -> Design:
-    """Fit the median plane into the 2D budget under a pooling rule. Source: release, own (shrinking)"""
+    """Fit the median plane into the 2D budget under a pooling rule.
+
+    Source: release, own (shrinking)
+    """
     budget = budgets.scale_budget(budgets.PROXY_2D_2019, stage.planning_memory_gb)
     plane = stage.median_vox[1:]
 
@@ -181,14 +190,20 @@ def fit_plane_2019(stage: Stage, derive: Callable[[Sequence[int]], Pooling], rul
 
 
 def network_cost_2019(stage: Stage, patch_vox: Sequence[int], pooling: Pooling, *, cap: int) -> int:
-    """Return the memory proxy of the stage's network for one patch; see `memory_proxy`. Source: release"""
+    """Return the memory proxy of the stage's network for one patch; see `memory_proxy`.
+
+    Source: release
+    """
     return budgets.memory_proxy(
         patch_vox, pooling.strides, first=budgets.FEATURES, cap=cap, channels=stage.channels, classes=stage.classes
     )
 
 
 def kernels_for_2019(fit: Fit) -> tuple[tuple[int, ...], ...]:
-    """Apply `kernels_2019` to a fitted patch. Source: release"""
+    """Apply `kernels_2019` to a fitted patch.
+
+    Source: release
+    """
     return kernels_2019(fit.pooling, fit.spacing_mm)
 
 

@@ -21,7 +21,10 @@ from nnbox.rules.topology import (
 
 
 def pool_2021(size_vox: Sequence[int], spacing_mm: Sequence[float]) -> Pooling:
-    """Pool by spacing with ratio 2, sizes halved rounding up; see `pool_by_spacing`. Source: release (2021)"""
+    """Pool by spacing with ratio 2, sizes halved rounding up; see `pool_by_spacing`.
+
+    Source: release (2021)
+    """
     return pool_by_spacing(size_vox, spacing_mm, ratio=SPACING_RATIO_2021, round_up=True)
 
 
@@ -113,7 +116,10 @@ def design_2d_2021(stage: Stage) -> Design:
 
 
 def kernels_for_2021(fit: Fit) -> tuple[tuple[int, ...], ...]:
-    """Apply `kernels_2021` to a fitted patch. Source: release (2021)"""
+    """Apply `kernels_2021` to a fitted patch.
+
+    Source: release (2021)
+    """
     return kernels_2021(fit.pooling, fit.spacing_mm)
 
 

@@ -26,7 +26,10 @@ def forced_samples(batch_size: int, rule: ForcedSamples) -> tuple[bool, ...]:
 
 
 def choose_case(rng: np.random.Generator, cases: int) -> int:
-    """Draw a case with replacement: an index below ``cases``. Source: release"""
+    """Draw a case with replacement: an index below ``cases``.
+
+    Source: release
+    """
     return int(rng.integers(cases))
 
 
@@ -58,7 +61,8 @@ def choose_patch_start(
 
     Args:
         rng: the sample's generator; drawn from once per axis only when there is no centre.
-        shape_vox, patch_vox: sizes, same number of axes.
+        shape_vox: size of the image.
+        patch_vox: size of the patch, same number of axes.
         centre_vox: a voxel of the forced class, or None.
 
     Source: 2018 §2.3, release (the release lets a forced patch leave the image at its far end)

@@ -36,7 +36,10 @@ class ScheduleState:
 
 
 def first_state(recipe: Recipe) -> ScheduleState:
-    """Return the state before the first epoch. Source: 2018 §2.3, 2019 §2.2 (rate 3e-4)"""
+    """Return the state before the first epoch.
+
+    Source: 2018 §2.3, 2019 §2.2 (rate 3e-4)
+    """
     return ScheduleState(epoch=0, rate=recipe.learning_rate)
 
 
@@ -80,7 +83,10 @@ def next_state(state: ScheduleState, recipe: Recipe, training_loss: float, valid
 
 
 def moving_average(old: float | None, new: float, momentum: float) -> float:
-    """Return momentum · old + (1 - momentum) · new; the first value starts it. Source: 2018 §2.3, release (momenta)"""
+    """Return momentum · old + (1 - momentum) · new; the first value starts it.
+
+    Source: 2018 §2.3, release (momenta)
+    """
     return new if old is None else momentum * old + (1 - momentum) * new
 
 

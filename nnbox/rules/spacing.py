@@ -44,7 +44,10 @@ def target_spacing_2021(spacings_mm: Sequence[Spacing3], shapes_vox: Sequence[Sh
 
 
 def coarsest_axis(spacing_mm: Sequence[float]) -> int:
-    """Return the axis of the largest spacing, the earlier one on ties. Source: 2019 §2.1"""
+    """Return the axis of the largest spacing, the earlier one on ties.
+
+    Source: 2019 §2.1
+    """
     return max(range(len(spacing_mm)), key=lambda axis: (spacing_mm[axis], -axis))
 
 
@@ -73,12 +76,18 @@ def median_shape(
 
 
 def shape_at(median_vox: tuple[float, float, float], from_mm: Spacing3, to_mm: Spacing3) -> tuple[float, float, float]:
-    """Return the unrounded typical shape at another spacing. Source: 2018 §2.2"""
+    """Return the unrounded typical shape at another spacing.
+
+    Source: 2018 §2.2
+    """
     z, y, x = (size * a / b for size, a, b in zip(median_vox, from_mm, to_mm, strict=True))
     return (z, y, x)
 
 
 def rounded_shape(shape_vox: tuple[float, float, float]) -> Shape3:
-    """Round a typical shape half to even; no axis falls below 1 voxel. Source: release"""
+    """Round a typical shape half to even; no axis falls below 1 voxel.
+
+    Source: release
+    """
     z, y, x = (max(1, round(size)) for size in shape_vox)
     return (z, y, x)

@@ -88,7 +88,10 @@ def pool_by_spacing(size_vox: Sequence[int], spacing_mm: Sequence[float], *, rat
 
 
 def pad_to_divisible(size_vox: Sequence[float], divisors: Sequence[int]) -> tuple[int, ...]:
-    """Raise each size to the next multiple of its divisor. Source: 2018 §2.1, release"""
+    """Raise each size to the next multiple of its divisor.
+
+    Source: 2018 §2.1, release
+    """
     return tuple(math.ceil(size / divisor) * divisor for size, divisor in zip(size_vox, divisors, strict=True))
 
 
@@ -101,7 +104,10 @@ def choose_features(levels: int, *, first: int, cap: int) -> tuple[int, ...]:
 
 
 def kernels_2018(pooling: Pooling) -> tuple[tuple[int, ...], ...]:
-    """Kernel 3 on every axis of every level. Source: 2018 §2.1"""
+    """Kernel 3 on every axis of every level.
+
+    Source: 2018 §2.1
+    """
     return tuple((3,) * len(pooling.per_axis) for _ in range(len(pooling.strides) + 1))
 
 
