@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,10 @@ class ImageReadError(DataError):
     def __init__(self, path: Path, what: str, *, expected: str, remedy: str) -> None:
         self.path, self.what, self.expected, self.remedy = path, what, expected, remedy
         super().__init__(f"{path}: {what}; expected {expected}. What to do: {remedy}.")
+
+    def __reduce__(self) -> tuple[Callable[..., ImageReadError], tuple[Path, str, str, str]]:
+        """Let it cross from a worker process: an exception is otherwise rebuilt from its message alone."""
+        return refused, (self.path, self.what, self.expected, self.remedy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,6 +59,7 @@ _READERS = {
     ".tiff": "TIFFImageIO",
     ".bmp": "BMPImageIO",
 }
+_SMALLEST_MM, _LARGEST_MM = 1e-6, 1e4  # from electron microscopy to more than any scanner's bore
 _SCALARS = {
     "uint8": (sitk.sitkUInt8, sitk.sitkVectorUInt8),
     "int8": (sitk.sitkInt8, sitk.sitkVectorInt8),
@@ -209,6 +210,8 @@ def _reader(path: Path) -> Iterator[sitk.ImageFileReader]:
     name = _READERS[_ending(path)]
     if not path.is_file():
         raise refused(path, "it is not there, or not a file", "an image file", "put it there, or --exclude its case")
+    if not _is_utf8(path):
+        raise refused(path, "its name is no valid UTF-8", "a readable name", "rename it")  # SimpleITK would abort
     with contextlib.ExitStack() as stack:
         # Asked for x.nii.gz, the NIfTI library takes its voxels from x.nii where that lies beside it.
         if name == "NiftiImageIO" and path.name.lower().endswith(".gz") and path.with_suffix("").exists():
@@ -223,6 +226,14 @@ def _reader(path: Path) -> Iterator[sitk.ImageFileReader]:
             yield reader
         except (RuntimeError, UnicodeError, MemoryError) as error:
             raise refused(path, f"it cannot be read ({_reason(error)})", f"a whole {_ending(path)} file") from None
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _header(path: Path, reader: sitk.ImageFileReader) -> ImageHeader:
@@ -264,8 +275,9 @@ def _grid(path: Path, reader: sitk.ImageFileReader, dimension: int) -> Grid:
     if image_ending(path.name) in PICTURE_ENDINGS:
         spacing = (1.0,) * dimension
         origin = (0.0,) * dimension
-    if not all(math.isfinite(value) and value > 0 for value in spacing):
-        raise refused(path, f"its spacing is {spacing} mm", "positive spacings", "correct the header")
+    if not all(_SMALLEST_MM <= value <= _LARGEST_MM for value in spacing):
+        expected = f"spacings between {_SMALLEST_MM:g} and {_LARGEST_MM:g} mm"
+        raise refused(path, f"its spacing is {spacing[::-1]} mm (z, y, x)", expected, "correct the header")
     if not (all(map(math.isfinite, origin)) and np.all(np.isfinite(matrix)) and abs(np.linalg.det(matrix)) > 1e-3):
         raise refused(path, "its origin or directions are not usable", "finite, independent axes", "correct the header")
     return Grid(
