@@ -1,0 +1,60 @@
+"""Cropping to the non-zero region. Source: 2018 §2.2 (cropping), release (filled mask)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from nnbox.geometry import Box
+
+
+def nonzero_box(image: NDArray[np.floating]) -> tuple[Box, NDArray[np.bool_]]:
+    """Find the bounding box of what is non-zero in any channel, and the mask inside it with its holes filled.
+
+    A hole is a zero region from which no path of face neighbours leads to the border (in the plane, where z == 1).
+    An image without any non-zero voxel is kept whole, and counts as inside.
+
+    Source: release.
+
+    Args:
+        image: (channel, z, y, x), any real type.
+
+    Returns:
+        The box, and the filled mask cut to it: bool, of the box's shape.
+    """
+    mask = np.any(image, axis=0) if image.shape[0] > 1 else image[0] != 0
+    box = bounding_box(mask)
+    if box is None:
+        shape = (mask.shape[0], mask.shape[1], mask.shape[2])
+        return Box(start=(0, 0, 0), stop=shape), np.ones(shape, dtype=np.bool_)
+    return box, _fill_holes(mask[box.slices])
+
+
+def bounding_box(mask: NDArray[np.bool_]) -> Box | None:
+    """Return the smallest box that holds every True of a (z, y, x) mask, or None where there is none."""
+    plane = mask.any(axis=0)
+    spans = (mask.any(axis=(1, 2)), plane.any(axis=1), plane.any(axis=0))
+    if not spans[0].any():
+        return None
+    (z0, z1), (y0, y1), (x0, x1) = (_span(line) for line in spans)
+    return Box(start=(z0, y0, x0), stop=(z1, y1, x1))
+
+
+def _span(line: NDArray[np.bool_]) -> tuple[int, int]:
+    where = np.flatnonzero(line)
+    return int(where[0]), int(where[-1]) + 1
+
+
+def _fill_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Fill what cannot be reached from outside: one labelling of the zeros, instead of repeated dilation."""
+    if mask.all():
+        return np.ones(mask.shape, dtype=np.bool_)
+    flat = mask.shape[0] == 1
+    volume = mask[0] if flat else mask
+    outside = np.pad(~volume, 1, constant_values=True)
+    regions, count = ndimage.label(outside)
+    # The padding makes one region of everything that touches the border; it holds the first voxel.
+    filled = np.ones(volume.shape, dtype=np.bool_) if count == 0 else regions != regions.flat[0]
+    inner = filled[tuple(slice(1, -1) for _ in range(volume.ndim))]
+    return np.ascontiguousarray(inner[None] if flat else inner)

@@ -1,0 +1,89 @@
+"""Preprocessing of one case: transpose, crop, resample, normalise. Source: 2018 §2.2, 2019 §2.1, release (order of work)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnbox.geometry import Box, Grid, Placement, Shape3, Spacing3, tidy_spacing_mm
+from nnbox.imaging.crop import nonzero_box
+from nnbox.imaging.labels import resample_labels
+from nnbox.imaging.normalize import normalize
+from nnbox.imaging.resample import resample_image
+from nnbox.records.plan import ConfigurationPlan, Plan, Resampling
+from nnbox.rules.resampling import new_shape, separate_axis
+
+OUTSIDE = -1
+"""Label of voxels outside the non-zero mask; counts as background in loss, metrics and padding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PreparedArrays:
+    """A case as the network sees it, in working order.
+
+    Attributes:
+        image: (channel, z, y, x) float32, normalised.
+        labels: (z, y, x) int16, `OUTSIDE` outside the non-zero mask; None for a case without reference.
+        placement: how the arrays lie in the source image.
+    """
+
+    image: NDArray[np.float32]
+    labels: NDArray[np.int16] | None
+    placement: Placement
+
+
+def prepare(
+    image: NDArray[np.float32],
+    labels: NDArray[np.integer] | None,
+    grid: Grid,
+    plan: Plan,
+    configuration: ConfigurationPlan,
+) -> PreparedArrays:
+    """Bring a case to the working frame, spacing and intensity scale of a configuration.
+
+    Source: 2018 §2.2, 2019 §2.1, release (crop, then resample, then normalise).
+
+    Args:
+        image: (channel, z, y, x) float32, source order; not changed.
+        labels: (z, y, x) consecutive labels 0..K on the same grid, or None; not changed.
+        grid: of the image.
+        plan: gives axis order and normalisation.
+        configuration: gives the resampling.
+    """
+    working = np.transpose(image, (0, *(1 + axis for axis in plan.axis_order)))
+    box, mask = nonzero_box(working)
+    placement = _placement(grid, plan.axis_order, box, configuration.resampling)
+    spacing_mm, shape_vox = placement.crop_spacing_mm, placement.prepared_shape_vox
+    resampling = configuration.resampling
+    apart = separate_axis(spacing_mm, resampling.target_spacing_mm, resampling.separate_axis_threshold)
+
+    resampled_labels = None
+    if labels is not None:
+        cropped = placement.place(labels).astype(np.int16)
+        cropped[(cropped == 0) & ~mask] = OUTSIDE
+        resampled_labels = resample_labels(cropped, shape_vox, order=resampling.label_order, separate_axis=apart)
+    resampled = resample_image(working[(slice(None), *box.slices)], shape_vox, separate_axis=apart)
+    resampled_mask = resample_labels(mask.view(np.uint8), shape_vox, order=0, separate_axis=apart).view(np.bool_)
+    return PreparedArrays(
+        image=normalize(resampled, plan.normalizations, resampled_mask),
+        labels=resampled_labels,
+        placement=placement,
+    )
+
+
+def _placement(grid: Grid, axis_order: tuple[int, int, int], box: Box, resampling: Resampling) -> Placement:
+    tidy = tidy_spacing_mm(grid.spacing_mm)
+    z, y, x = (tidy[axis] for axis in axis_order)
+    spacing_mm: Spacing3 = (z, y, x)
+    first, second, third = resampling.target_spacing_mm
+    shape_vox: Shape3 = new_shape(box.shape_vox, spacing_mm, resampling.target_spacing_mm)
+    return Placement(
+        source_shape_vox=grid.shape_vox,
+        axis_order=axis_order,
+        crop=box,
+        crop_spacing_mm=spacing_mm,
+        prepared_shape_vox=shape_vox,
+        prepared_spacing_mm=(spacing_mm[0] if first is None else first, second, third),
+    )
