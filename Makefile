@@ -41,7 +41,7 @@ test: env
 
 # The whole line on a synthetic data set whose plan has all four configurations; fails unless it learned (tests/smoke).
 smoke: env
-	$(BIN)/python tests/smoke/smoke.py --work $(OUT)/smoke
+	PYTHONPATH=benchmarks $(BIN)/python tests/smoke/smoke.py --work $(OUT)/smoke
 
 # The whole line on subsets of real data, with a tiny schedule; claims no quality.
 real: env

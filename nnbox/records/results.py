@@ -50,6 +50,9 @@ class LabelScores:
 class CaseScores:
     """Scores of one case: one entry per foreground label, in the order of the labels."""
 
+    RECORD: ClassVar[str] = "case_scores"
+    VERSION: ClassVar[int] = 1
+
     case: str
     labels: tuple[LabelScores, ...]
 

@@ -14,7 +14,7 @@ from nnbox.inference.predict import predict_case, with_previous
 from nnbox.network.device import Device
 from nnbox.network.unet import UNet
 from nnbox.records.plan import ConfigurationPlan, Plan
-from nnbox.rules.mirroring import mirror_axes
+from nnbox.rules.augmentation import mirror_axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Member:
             image,
             patch_size=self.configuration.patch_size,
             dimension=self.configuration.topology.dimension,
-            mirror_axes=mirror_axes(self.plan, self.configuration) if self.mirroring else (),
+            mirror_axes=mirror_axes(self.plan, self.configuration.topology.dimension) if self.mirroring else (),
             device=self.device.name,
         )
 

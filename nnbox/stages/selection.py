@@ -1,26 +1,16 @@
-"""Every candidate scored on every case, the best one chosen, its post-processing derived."""
+"""Every candidate compared by cross-validation, the best one chosen, its post-processing derived."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from nnbox.evaluation.scores import score_case
 from nnbox.evaluation.summary import mean_dice, mean_dice_per_label
-from nnbox.imaging.io import read_labels
-from nnbox.imaging.label_values import to_consecutive
-from nnbox.imaging.postprocess import apply_postprocessing
-from nnbox.inference.export import average_probabilities, labels_on_source, load_probabilities
-from nnbox.network.counting import operations_per_mm3
-from nnbox.records.codec import read_record, write_record
-from nnbox.records.dataset import Case
+from nnbox.network.counting import operations_per_voxel
+from nnbox.recipes import PostprocessingRule, Recipe
+from nnbox.records.codec import write_record
 from nnbox.records.fingerprint import Fingerprint
 from nnbox.records.plan import Folds, Plan
-from nnbox.records.prepared import PreparedCase
 from nnbox.records.results import (
     Candidate,
     CaseScores,
@@ -29,3 +19,50 @@ from nnbox.records.results import (
     PostprocessingTrial,
     Selection,
 )
+from nnbox.rules.postprocessing import accept_step, single_component_labels
+from nnbox.rules.selection import choose_candidate, pairs
+from nnbox.rules.tolerances import surface_tolerance_mm
+from nnbox.stages.context import Context, TakenIn
+from nnbox.stages.pool import run_all
+from nnbox.stages.scoring import ScoringTask, score, score_candidate, scoring_task
+
+
+def select(  # noqa: PLR0913
+    context: Context,
+    taken: TakenIn,
+    fingerprint: Fingerprint,
+    plan: Plan,
+    recipe: Recipe,
+    folds: Folds,
+    complete: Mapping[str, tuple[int, ...]],
+) -> Selection | None:
+    """Compare all candidates and derive the post-processing; write both records.
+
+    Args:
+        complete: per configuration the folds that are trained and validated.
+
+    Returns:
+        The selection, or None when no configuration with full-resolution output is trained in any common fold.
+    """
+    evidence = cross_validate(context, taken, fingerprint, plan, folds, complete)
+    if evidence is None:
+        return None
+    write_record(context.workspace.crossvalidation, evidence)
+    winner, reason = choose_candidate(evidence.candidates)
+    steps, trials = _postprocessing(context, taken, fingerprint, plan, recipe, evidence, winner)
+    needed = {*winner.members, *(plan.configuration(name).previous for name in winner.members)} - {None}
+    after = trials_result(winner, trials)
+    selection = Selection(
+        task=plan.task,
+        candidate=winner.name,
+        members=winner.members,
+        folds={name: complete[name] for name in sorted(str(name) for name in needed)},
+        partial=evidence.partial,
+        mean_dice=winner.mean_dice,
+        mean_dice_per_label=after,
+        reason=reason,
+        postprocessing=steps,
+        trials=trials,
+    )
+    write_record(context.workspace.selection, selection)
+    return selection

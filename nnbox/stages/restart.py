@@ -1,0 +1,27 @@
+"""``--restart``: the old run is moved aside, never deleted."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+_ASIDE = "previous-runs"
+
+
+def move_aside(output: Path) -> Path | None:
+    """Move everything in the output folder to ``previous-runs/<time>``; return that folder, or None if there was nothing."""
+    if not output.is_dir():
+        return None
+    entries = [entry for entry in output.iterdir() if entry.name not in {_ASIDE, ".lock"}]
+    if not entries:
+        return None
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    target = output / _ASIDE / stamp
+    number = 1
+    while target.exists():
+        number += 1
+        target = output / _ASIDE / f"{stamp}-{number}"
+    target.mkdir(parents=True)
+    for entry in entries:
+        entry.rename(target / entry.name)
+    return target
