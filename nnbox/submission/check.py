@@ -14,7 +14,7 @@ import numpy as np
 
 from nnbox.errors import DataError, Problem, Severity
 from nnbox.geometry import Grid
-from nnbox.imaging.integrity import file_findings
+from nnbox.imaging.integrity import FindingKind, file_findings
 from nnbox.imaging.io import read_header, read_labels
 from nnbox.submission.expected import ExpectedCase
 
@@ -37,7 +37,7 @@ class Rule(StrEnum):
     DUPLICATE = "duplicate case"
     WRONG_FOLDER = "wrong folder"
     NESTED_ZIP = "nested zip"
-    TRUNCATED = "truncated file"
+    TRUNCATED = "truncated or damaged file"
     SIZE = "size"
     SPACING = "spacing"
     ORIGIN = "origin"
@@ -167,8 +167,9 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> 
 
 def _defects(file: Path, case: ExpectedCase) -> Iterator[tuple[Rule, str, str]]:
     """Yield the rules that one label map breaks, with what was found and what was expected."""
-    if findings := file_findings(file):
-        yield Rule.TRUNCATED, "; ".join(findings), "a whole file"
+    damages = [finding for finding in file_findings(file) if finding.kind is FindingKind.DAMAGED]
+    if damages:
+        yield Rule.TRUNCATED, "; ".join(damage.what for damage in damages), damages[0].expected
         return
     try:
         header = read_header(file)

@@ -14,6 +14,8 @@ _MAX_FEATURES = 4096
 _MAX_PATCH_VOXELS = 2**27
 _MAX_LABEL_VALUE = 2**32 - 1
 _MAX_CHANNELS = 1024
+_STRIDES = {1, 2, 3, 4}
+_KERNELS = {1, 3, 5, 7}
 
 
 def defects(plan: Plan, selection: Selection, weights: Collection[tuple[str, int]]) -> tuple[str, ...]:
@@ -61,7 +63,9 @@ def _configuration_defects(plan: Plan, configuration: ConfigurationPlan) -> Iter
         yield f"its previous stage {configuration.previous!r} is not in the plan"
     if len(patch) != topology.dimension or min(patch, default=0) < 1 or math.prod(patch) > _MAX_PATCH_VOXELS:
         yield f"the patch {patch} is impossible"
-    elif any(patch[axis] % math.prod(stride[axis] for stride in topology.strides) for axis in range(len(patch))):
+    elif any(
+        size % math.prod(strides) for size, strides in zip(patch, zip(*topology.strides, strict=False), strict=False)
+    ):
         yield f"the patch {patch} cannot be pooled as planned"
     targets = configuration.resampling.target_spacing_mm
     if not all(target is None or target > 0 for target in targets):
@@ -74,10 +78,9 @@ def _topology_defects(topology: Topology) -> Iterator[str]:
         yield f"a network of {levels} levels, {len(topology.strides)} strides and {len(topology.kernels)} kernels"
     if topology.dimension not in {2, 3} or not all(1 <= count <= _MAX_FEATURES for count in topology.features):
         yield f"a {topology.dimension}D network of {topology.features} features is impossible"
-    for sizes in (*topology.strides, *topology.kernels):
-        if len(sizes) != topology.dimension or not all(1 <= size <= 7 for size in sizes):
-            yield f"a stride or kernel of {sizes} is impossible"
-            return
+    for what, found, allowed in (("stride", topology.strides, _STRIDES), ("kernel", topology.kernels, _KERNELS)):
+        if any(len(sizes) != topology.dimension or not set(sizes) <= allowed for sizes in found):
+            yield f"a {what} in {found} is impossible"
 
 
 def _selection_defects(plan: Plan, selection: Selection) -> Iterator[str]:
