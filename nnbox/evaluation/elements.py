@@ -1,11 +1,11 @@
 """The surface of a voxel mask, cut into one element per cell of eight (in 2D four) neighbouring voxel centres.
 
-A cell whose corners are neither all inside nor all outside holds a piece of the surface: the polygons through the midpoints
-of the edges that change sides (marching cubes). What that leaves open is settled so that inside and outside are treated
-alike, and so that the areas are those of the metric's published definition (tested against its package):
+A cell whose corners are neither all inside nor all outside holds a piece of the surface: the polygons through the
+midpoints of the edges that change sides (marching cubes). What that leaves open is settled so that inside and outside
+are treated alike, and so that the sizes are those of the metric's published definition (tested against its package):
 
-* On a face with two inside corners on a diagonal, the surface cuts off the corners of the minority of the cell: the inside
-  ones where at most half of the corners are inside, else the outside ones.
+* On a face with two inside corners on a diagonal, the surface cuts off the corners of the minority of the cell: the
+  inside ones where at most half of the corners are inside, else the outside ones.
 * A polygon that is not flat is cut into triangles in the way that has the largest area on a cube.
 """
 
@@ -41,7 +41,7 @@ def element_sizes(spacing_mm: tuple[float, ...]) -> NDArray[np.float64]:
 
 
 def neighbour_codes(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return the neighbour code of every cell that touches the array, one more per axis than voxels; outside is False."""
+    """Return the code of every cell that touches the array, one more per axis than voxels; beyond it all is outside."""
     padded = np.pad(mask, 1).view(np.uint8)
     codes = np.zeros(tuple(size + 1 for size in mask.shape), dtype=np.uint8)
     for bit, corner in enumerate(itertools.product((0, 1), repeat=mask.ndim)):

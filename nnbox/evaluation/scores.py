@@ -91,7 +91,7 @@ def score_masks(
 
 
 def _boxes(labels: NDArray[np.integer], label_count: int) -> list[tuple[slice, ...] | None]:
-    return ndimage.find_objects(labels, max_label=label_count) if label_count else []
+    return [*ndimage.find_objects(labels, max_label=label_count)] if label_count else []
 
 
 def _union(boxes: list[tuple[slice, ...]]) -> tuple[slice, ...]:

@@ -34,7 +34,8 @@ def surface_distances(
     """Measure two masks that both hold at least one voxel.
 
     Args:
-        reference, prediction: bool of the same shape, (z, y, x) or (y, x).
+        reference: bool, (z, y, x) or (y, x).
+        prediction: bool of the same shape.
         spacing_mm: one value per axis.
 
     Raises:

@@ -1,7 +1,7 @@
 """Interpolation along one axis as a matrix: what resampling on aligned grids is made of.
 
-Sample positions follow ``skimage.transform.resize``: voxel centres lie at half-integers of the extent, so output voxel i of
-``new`` reads the source at ``(i + 1/2) * old / new - 1/2``. Outside the source the edge value goes on.
+Sample positions follow ``skimage.transform.resize``: voxel centres lie at half-integers of the extent, so output voxel
+i of ``new`` reads the source at ``(i + 1/2) * old / new - 1/2``. Outside the source the edge value goes on.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_banded
 
-# The edge is repeated this often before the spline is fitted, and the fit is then mirrored at half-samples: the convention of
-# scipy.ndimage for mode "nearest", hence of skimage for mode "edge".
+# The edge is repeated this often before the spline is fitted, and the fit is then mirrored at half-samples: the
+# convention of scipy.ndimage for mode "nearest", hence of skimage for mode "edge".
 _EDGE_VOX = 12
-# A weight below this cannot move a float32 result; the spline's weights fall by 3.7 per voxel, so 15 either side remain.
+# A weight below this cannot move a float32 result; the spline's weights fall by 3.7 per voxel, so 15 a side remain.
 _NEGLIGIBLE = 1e-8
 _BLOCK_ROWS = 32
 

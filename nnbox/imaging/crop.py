@@ -23,7 +23,9 @@ def nonzero_box(image: NDArray[np.floating]) -> tuple[Box, NDArray[np.bool_]]:
     Returns:
         The box, and the filled mask cut to it: bool, of the box's shape.
     """
-    mask = np.any(image, axis=0) if image.shape[0] > 1 else image[0] != 0
+    mask = image[0] != 0
+    for channel in image[1:]:
+        mask |= channel != 0
     box = bounding_box(mask)
     if box is None:
         shape = (mask.shape[0], mask.shape[1], mask.shape[2])
@@ -33,8 +35,8 @@ def nonzero_box(image: NDArray[np.floating]) -> tuple[Box, NDArray[np.bool_]]:
 
 def bounding_box(mask: NDArray[np.bool_]) -> Box | None:
     """Return the smallest box that holds every True of a (z, y, x) mask, or None where there is none."""
-    plane = mask.any(axis=0)
-    spans = (mask.any(axis=(1, 2)), plane.any(axis=1), plane.any(axis=0))
+    plane = np.any(mask, axis=0)
+    spans = (np.any(mask, axis=(1, 2)), np.any(plane, axis=1), np.any(plane, axis=0))
     if not spans[0].any():
         return None
     (z0, z1), (y0, y1), (x0, x1) = (_span(line) for line in spans)

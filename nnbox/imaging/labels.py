@@ -19,7 +19,7 @@ _POINTS = 1 << 15
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Axis:
-    """How one axis is read: the lower neighbour, the step to the upper one, its weight out of ``whole``, and the nearest."""
+    """How an axis is read: the lower neighbour, the step to the upper, its weight out of ``whole``, and the nearest."""
 
     lower: NDArray[np.intp]
     step: int
@@ -38,8 +38,9 @@ def resample_labels(
     """Resample a label map; every label of the result occurs in the input.
 
     Order 0 takes the nearest source voxel. Order 1 takes the label whose indicator, interpolated linearly, is largest,
-    background and -1 included; on a tie the label of the nearest source voxel if it is among the tied, else the smallest.
-    Only cells whose corners disagree are interpolated. A position halfway between two voxels is nearest to the later one.
+    background and -1 included; on a tie the label of the nearest source voxel if it is among the tied, else the
+    smallest. Only cells whose corners disagree are interpolated. A position halfway between two voxels is nearest to
+    the later one.
 
     Source: 2018 §2.2 (nearest), 2019 §2.1 (per label, linear); the largest indicator is own.
 
@@ -97,7 +98,8 @@ def _mixed_cells(labels: NDArray[_Label], axes: Sequence[_Axis]) -> NDArray[np.b
             head[index], tail[index] = slice(None, -1), slice(1, None)
             smallest = np.minimum(smallest[tuple(head)], smallest[tuple(tail)])
             largest = np.maximum(largest[tuple(head)], largest[tuple(tail)])
-    return smallest != largest
+    mixed: NDArray[np.bool_] = smallest != largest
+    return mixed
 
 
 def _settle(
@@ -127,7 +129,7 @@ def _settle(
 def _winners(
     values: Sequence[NDArray[_Label]], weights: Sequence[NDArray[np.int64]], nearest: NDArray[_Label]
 ) -> NDArray[_Label]:
-    """Return per point the label of the largest summed weight; ties to ``nearest`` if tied, else to the smallest label."""
+    """Return per point the label of the largest summed weight; ties to ``nearest`` if tied, else to the smallest."""
     scores = [weight.copy() for weight in weights]
     for a in range(len(values)):
         for b in range(a + 1, len(values)):

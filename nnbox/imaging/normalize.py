@@ -18,8 +18,8 @@ def normalize(
     """Normalise each channel.
 
     CT: clip to the training foreground's percentiles, then (x - mean) / sd with its global values. Otherwise
-    (x - mean) / (sd + 1e-8) with the case's own values. Under the mask rule a case's values are taken inside the mask, and
-    everything outside it becomes 0.
+    (x - mean) / (sd + 1e-8) with the case's own values. Under the mask rule a case's values are taken inside the mask,
+    and everything outside it becomes 0.
 
     Source: 2018 §2.2.
 

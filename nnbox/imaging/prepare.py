@@ -1,4 +1,4 @@
-"""Preprocessing of one case: transpose, crop, resample, normalise. Source: 2018 §2.2, 2019 §2.1, release (order of work)."""
+"""Preprocessing of one case: transpose, crop, resample, normalise."""
 
 from __future__ import annotations
 

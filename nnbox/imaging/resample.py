@@ -1,7 +1,7 @@
 """Resampling images and probabilities between aligned grids: three small matrix products instead of one 3D spline.
 
 On aligned grids a tensor-product spline is separable, so interpolating axis after axis gives the numbers of
-``skimage.transform.resize(order=…, mode="edge", clip=True, anti_aliasing=False)`` up to rounding. Labels: `resample_labels`.
+``skimage.transform.resize(order=…, mode="edge", clip=True, anti_aliasing=False)`` up to rounding.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def resample_image(
 ) -> NDArray[np.float32]:
     """Resample with a third-order spline, clipped to the input's range.
 
-    With a separate axis each slice across it is resampled (and clipped) on its own in plane, and slices are then taken from
-    the nearest one. An axis whose size stays costs nothing.
+    With a separate axis each slice across it is resampled (and clipped) on its own in plane, and slices are then taken
+    from the nearest one. An axis whose size stays costs nothing.
 
     Source: 2018 §2.2, 2019 §2.1 (separate coarse axis).
 
@@ -62,12 +62,14 @@ def resample_probabilities(
     """
     new = _shape(new_shape_vox)
     result = np.empty((probabilities.shape[0], *new), dtype=np.float32)
+    axes = tuple(axis for axis in range(3) if axis != separate_axis)
+
+    def linear(slices: NDArray[np.float32]) -> NDArray[np.float32]:
+        return _interpolate(slices, new, axes, linear_matrix)
+
     for index, channel in enumerate(probabilities):
         volume = np.ascontiguousarray(channel, dtype=np.float32)
-        axes = tuple(axis for axis in range(3) if axis != separate_axis)
-        result[index] = _with_separate_axis(
-            volume, new, separate_axis, lambda slices: _interpolate(slices, new, axes, linear_matrix)
-        )
+        result[index] = _with_separate_axis(volume, new, separate_axis, linear)
     return result
 
 
@@ -79,7 +81,7 @@ def _cubic_channel(volume: NDArray[np.float32], new: Shape3, separate_axis: int 
             return slices
         lower = slices.min(axis=axes, keepdims=True)
         upper = slices.max(axis=axes, keepdims=True)
-        # Far from zero float32 has few digits left for the structure; the weights sum to one, so a shift is exact in theory.
+        # Far from zero float32 has few digits left for the structure; the weights sum to one, so shifting is allowed.
         middle = np.float32((lower.min() + upper.max()) / 2)
         shift = abs(middle) > upper.max() - lower.min()
         resampled = _interpolate(slices - middle if shift else slices, new, axes, cubic_matrix)

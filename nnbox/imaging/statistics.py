@@ -1,4 +1,4 @@
-"""What a case adds to the fingerprint: geometry, components, and the exact distribution of its foreground intensities."""
+"""What a case adds to the fingerprint: geometry, components, and the exact distribution of foreground intensities."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def foreground_values(image: NDArray[np.float32], labels: NDArray[np.int32]) -> 
 def combine_intensities(cases: Iterable[ForegroundValues]) -> tuple[Intensity, ...]:
     """Return each channel's statistics over all cases, exactly as if all voxels lay in one array.
 
-    Percentiles are those of ``numpy.percentile`` (linear). Cases are merged as they come: what is held grows with the number
-    of distinct values, not with the number of cases or voxels.
+    Percentiles are those of ``numpy.percentile`` (linear). Cases are merged as they come: what is held grows with the
+    number of distinct values, not with the number of cases or voxels.
 
     Source: 2018 §2.2.
 
@@ -106,7 +106,7 @@ def _distinct(voxels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray
     if voxels.size:
         lowest, highest = float(voxels.min()), float(voxels.max())
         if highest - lowest < _COUNTABLE_RANGE and np.array_equal(voxels, np.rint(voxels)):
-            counts = np.bincount((voxels.astype(np.int64) - int(lowest)))
+            counts = np.bincount(voxels.astype(np.int64) - int(lowest))
             present = np.flatnonzero(counts)
             return (present + int(lowest)).astype(np.float32), counts[present].astype(np.int64)
     values, counts = np.unique(voxels, return_counts=True)
