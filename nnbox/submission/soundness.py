@@ -54,17 +54,20 @@ def _plan_defects(plan: Plan) -> Iterator[str]:
 
 def _configuration_defects(plan: Plan, configuration: ConfigurationPlan) -> Iterator[str]:
     topology, patch, labels = configuration.topology, configuration.patch_size, len(plan.labels)
-    yield from _topology_defects(topology)
+    if found := tuple(_topology_defects(topology)):
+        yield from found
+        return
     if topology.classes != labels + 1:
         yield f"{topology.classes} classes do not fit {labels} labels"
     if topology.input_channels != len(plan.channels) + (labels if configuration.previous else 0):
         yield f"{topology.input_channels} input channels do not fit {len(plan.channels)} channels"
-    if configuration.previous not in {None, *(other.name for other in plan.configurations)} - {configuration.name}:
-        yield f"its previous stage {configuration.previous!r} is not in the plan"
+    first_stages = {other.name for other in plan.configurations if other.previous is None}
+    if configuration.previous is not None and configuration.previous not in first_stages - {configuration.name}:
+        yield f"its previous stage {configuration.previous!r} is no first stage of the plan"
     if len(patch) != topology.dimension or min(patch, default=0) < 1 or math.prod(patch) > _MAX_PATCH_VOXELS:
         yield f"the patch {patch} is impossible"
     elif any(
-        size % math.prod(strides) for size, strides in zip(patch, zip(*topology.strides, strict=False), strict=False)
+        size % math.prod(strides) for size, strides in zip(patch, zip(*topology.strides, strict=True), strict=True)
     ):
         yield f"the patch {patch} cannot be pooled as planned"
     targets = configuration.resampling.target_spacing_mm

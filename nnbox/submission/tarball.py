@@ -51,22 +51,18 @@ class TarFile:
     content: Iterator[bytes]
 
 
-def read_tar_gz(archive: Path, largest_bytes: int = _MAX_BYTES) -> Iterator[TarFile]:
+def read_tar_gz(archive: Path) -> Iterator[TarFile]:
     """Walk through the regular files of a ``.tar.gz`` without writing anything.
 
     Args:
         archive: the file.
-        largest_bytes: refuse a stream that unpacks to more.
 
     Raises:
         DataError: not a gzip file, truncated, damaged, or a member is a link, a device, a path that leaves the archive,
-            or too large; or there are more than 4096 members.
+            or too large; or there are more than 4096 members; or all of it is larger than 64 GiB.
     """
-    try:
-        with archive.open("rb") as raw, gzip.GzipFile(fileobj=raw) as unpacked:
-            yield from _walk(_Bounded(archive, unpacked, largest_bytes))
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{archive}: the bundle cannot be unpacked ({error}); copy it again") from None
+    with archive.open("rb") as raw, gzip.GzipFile(fileobj=raw) as unpacked:
+        yield from _walk(_Bounded(archive, unpacked, _MAX_BYTES))
 
 
 class _Bounded:
@@ -80,11 +76,18 @@ class _Bounded:
     def refuse(self, what: str) -> DataError:
         return DataError(f"{self.archive}: refused, {what}; a bundle made by nnbox is expected. Nothing was extracted.")
 
+    def read(self, size: int) -> bytes:
+        """Read at most ``size`` bytes; nothing at the end."""
+        try:
+            return self.stream.read(size)
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(f"{self.archive}: the bundle cannot be unpacked ({error}); copy it again") from None
+
     def chunk(self, size: int) -> bytes:
         """Read exactly ``size`` bytes, at most 1 MiB."""
         if size > self.left:
             raise self.refuse("it unpacks to more than the limit")
-        content = self.stream.read(size)
+        content = self.read(size)
         if len(content) != size:
             raise self.refuse("it ends early (truncated)")
         self.left -= size
@@ -163,7 +166,7 @@ def _check_extended(source: _Bounded, size: int) -> None:
 def _check_end(source: _Bounded) -> None:
     """Read what follows the last member: zeros up to the end, which also makes gzip compare its checksum."""
     for _ in range(_MAX_MEMBERS):
-        rest = source.stream.read(_BLOCK)
+        rest = source.read(_BLOCK)
         if not rest:
             return
         if any(rest):
