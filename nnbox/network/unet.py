@@ -1,4 +1,4 @@
-"""The U-Net of a topology: two convolution blocks a level, strided down, transposed up. Source: 2018 §2.1, 2019 §2.1."""
+"""The U-Net of a topology: two blocks a level, strided down, transposed up. Source: 2018 §2.1, 2019 §2.1."""
 
 from __future__ import annotations
 

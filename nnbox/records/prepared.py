@@ -26,3 +26,25 @@ class PreparedCase:
     grid: Grid
     placement: Placement
     class_voxels: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviousPrediction:
+    """Side record of a previous stage's label map for one training case; the array is ``<case>.npy``.
+
+    Attributes:
+        case: whose label map it is.
+        configuration: the stage that predicted it.
+        model_folds: the folds of the models that predicted it.
+        trained_on: every case that one of these models was trained on; must not hold ``case``.
+        labels_sha256: digest of the array file; filled in when it is written.
+    """
+
+    RECORD: ClassVar[str] = "previous_prediction"
+    VERSION: ClassVar[int] = 1
+
+    case: str
+    configuration: str
+    model_folds: tuple[int, ...]
+    trained_on: tuple[str, ...]
+    labels_sha256: str = ""

@@ -78,7 +78,7 @@ def test_wrong_channels_or_dimensions_are_refused():
     [{"strides": ((1, 1, 1),)}, {"kernels": ((3, 3),) * 3}, {"kernels": ((2, 3, 3),) * 3}, {"features": ()}],
 )
 def test_a_topology_that_does_not_fit_together_is_refused(change):
-    with pytest.raises(ValueError, match="needs|need"):
+    with pytest.raises(ValueError, match=r"needs?"):
         build_network(dataclasses.replace(topology(levels=3), **change), seed=0)
 
 

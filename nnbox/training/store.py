@@ -1,0 +1,205 @@
+"""The prepared store: arrays of every training case on disk, read in patches without loading whole volumes.
+
+Beside ``<case>.json`` (`PreparedCase`) lie ``<case>.image.npy`` (float32 channel, z, y, x), ``<case>.labels.npy``
+(int16 z, y, x; -1 outside) and ``<case>.voxels.npy`` (int32 rows: label, z, y, x): a draw of each label's voxels, so
+that a patch with a given class is found at once. A previous stage's label maps lie in a store of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnbox.errors import DataError, Problem, Severity
+from nnbox.files import atomic_path, digest_file
+from nnbox.geometry import Grid
+from nnbox.randomness import generator
+from nnbox.records.codec import read_record, write_record
+from nnbox.records.prepared import PreparedCase, PreviousPrediction
+
+if TYPE_CHECKING:
+    from nnbox.imaging.prepare import PreparedArrays
+
+MOST_VOXELS_PER_LABEL = 10_000
+
+__all__ = [
+    "PreparedCase",
+    "PreviousPrediction",
+    "check_previous",
+    "load_image",
+    "load_labels",
+    "load_prepared",
+    "load_previous",
+    "load_voxels",
+    "previous_paths",
+    "store_paths",
+    "write_prepared",
+    "write_previous",
+]
+
+
+def store_paths(folder: Path, case: str) -> tuple[Path, ...]:
+    """Return the files of one labelled case, the side record last (it is written last)."""
+    return tuple(folder / f"{case}{ending}" for ending in (".image.npy", ".labels.npy", ".voxels.npy", ".json"))
+
+
+def write_prepared(folder: Path, case: str, arrays: PreparedArrays, grid: Grid) -> PreparedCase:
+    """Write one labelled case, each file atomically.
+
+    Raises:
+        ValueError: the case has no labels.
+    """
+    if arrays.labels is None:
+        raise ValueError(f"case {case} has no labels; a prepared store holds training cases")
+    image_path, labels_path, voxels_path, record_path = store_paths(folder, case)
+    counts = np.bincount(arrays.labels[arrays.labels > 0].ravel(), minlength=1)[1:]
+    record = PreparedCase(
+        name=case, grid=grid, placement=arrays.placement, class_voxels=tuple(int(count) for count in counts)
+    )
+    _write_array(image_path, np.ascontiguousarray(arrays.image, dtype=np.float32))
+    _write_array(labels_path, np.ascontiguousarray(arrays.labels, dtype=np.int16))
+    _write_array(voxels_path, draw_voxels(case, arrays.labels))
+    write_record(record_path, record)
+    return record
+
+
+def draw_voxels(case: str, labels: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
+    """Draw up to 10,000 voxels of each foreground label, without replacement; the same for the same case. Source: own.
+
+    Args:
+        case: its name, which the draw depends on.
+        labels: (z, y, x).
+
+    Returns:
+        (n, 4) rows of label, z, y, x, sorted.
+    """
+    rng = generator(0, f"voxels/{case}")
+    flat = np.flatnonzero(labels > 0)
+    values = labels.ravel()[flat]
+    rows = [np.empty((0, 4), dtype=np.int32)]
+    for label in np.unique(values):
+        found = flat[values == label]
+        if found.size > MOST_VOXELS_PER_LABEL:
+            found = np.sort(rng.choice(found, MOST_VOXELS_PER_LABEL, replace=False))
+        places = np.stack(np.unravel_index(found, labels.shape), axis=1)
+        rows.append(np.concatenate((np.full((found.size, 1), label), places), axis=1).astype(np.int32))
+    return np.concatenate(rows)
+
+
+def load_prepared(folder: Path, case: str) -> PreparedCase:
+    """Read the side record of a case; see `read_record` for errors."""
+    return read_record(folder / f"{case}.json", PreparedCase)
+
+
+def load_image(folder: Path, case: str) -> NDArray[np.float32]:
+    """Map the image of a case, float32 (channel, z, y, x), read-only: only what is touched is read.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    return _map(folder / f"{case}.image.npy", case)
+
+
+def load_labels(folder: Path, case: str) -> NDArray[np.int16]:
+    """Map the labels of a case, int16 (z, y, x), -1 outside the mask. See `load_image` for errors."""
+    return _map(folder / f"{case}.labels.npy", case)
+
+
+def load_voxels(folder: Path, case: str) -> NDArray[np.int32]:
+    """Read the drawn voxels of a case, rows of label, z, y, x. See `load_image` for errors."""
+    return _load(folder / f"{case}.voxels.npy", case, mode=None)
+
+
+def previous_paths(folder: Path, case: str) -> tuple[Path, Path]:
+    """Return the array and the side record of one previous-stage prediction."""
+    return folder / f"{case}.npy", folder / f"{case}.json"
+
+
+def write_previous(folder: Path, labels: NDArray[np.integer[Any]], origin: PreviousPrediction) -> PreviousPrediction:
+    """Write a previous stage's label map (z, y, x) of a training case on the next stage's prepared grid.
+
+    Returns:
+        ``origin`` with the digest of the array file.
+
+    Raises:
+        DataError: one of the models was trained on that case.
+    """
+    _refuse_seen(origin)
+    array_path, record_path = previous_paths(folder, origin.case)
+    record_path.unlink(missing_ok=True)
+    _write_array(array_path, np.ascontiguousarray(labels, dtype=np.uint8))
+    complete = replace(origin, labels_sha256=digest_file(array_path))
+    write_record(record_path, complete)
+    return complete
+
+
+def load_previous(folder: Path, case: str) -> NDArray[np.uint8]:
+    """Map the previous stage's label map of a training case, uint8 (z, y, x).
+
+    Raises:
+        DataError: missing or damaged; it belongs to another case; or a model that predicted it was trained on the case.
+    """
+    array_path, record_path = previous_paths(folder, case)
+    origin = read_record(record_path, PreviousPrediction)
+    if origin.case != case:
+        raise _refusal(case, array_path, f"the prediction is of case {origin.case}", f"a prediction of {case}")
+    _refuse_seen(origin)
+    labels: NDArray[np.uint8] = _map(array_path, case)
+    return labels
+
+
+def check_previous(folder: Path, store: Path, cases: Iterable[str]) -> None:
+    """Check once, before training, that every case has its own out-of-fold prediction on its own grid.
+
+    Raises:
+        DataError: as `load_previous`; or the array is not the one that was written, or its shape does not fit.
+    """
+    for case in cases:
+        labels = load_previous(folder, case)
+        array_path, record_path = previous_paths(folder, case)
+        if digest_file(array_path) != read_record(record_path, PreviousPrediction).labels_sha256:
+            raise _refusal(case, array_path, "the prediction is not the one that was written", "an untouched file")
+        expected = load_labels(store, case).shape
+        if labels.shape != expected:
+            raise _refusal(case, array_path, f"the prediction has shape {labels.shape}", f"the shape {expected}")
+
+
+def _refuse_seen(origin: PreviousPrediction) -> None:
+    if origin.case in origin.trained_on:
+        folds = ", ".join(str(fold) for fold in origin.model_folds)
+        what = f"{origin.configuration} of fold {folds} predicted it and was trained on it"
+        raise _refusal(origin.case, Path(f"{origin.case}.npy"), what, "a model of the fold that did not see the case")
+
+
+def _refusal(case: str, path: Path, what: str, expected: str) -> DataError:
+    problem = Problem(
+        severity=Severity.ERROR,
+        case=case,
+        file=path.name,
+        what=what,
+        expected=expected,
+        remedy="remove the file and run the same command again",
+    )
+    return DataError("a prepared file cannot be used:", (problem,))
+
+
+def _write_array(path: Path, array: NDArray[Any]) -> None:
+    with atomic_path(path) as temporary:
+        np.save(temporary, array, allow_pickle=False)
+
+
+def _map(path: Path, case: str) -> NDArray[Any]:
+    return _load(path, case, mode="r")
+
+
+def _load(path: Path, case: str, *, mode: Literal["r"] | None) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode=mode, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise _refusal(case, path, f"it cannot be read ({error})", "a complete .npy file") from None
+    return array
