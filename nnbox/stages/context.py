@@ -49,8 +49,7 @@ class TakenIn:
         return found
 
 
-def open_context(root: Path, output: Path, journal: Journal, workers: int) -> Context:
-    """Make the context of a task: workspace and receipts below ``output``."""
-    workspace = Workspace(output)
-    receipts = Receipts(root=output, folder=workspace.receipts)
+def open_context(root: Path, workspace: Workspace, journal: Journal, workers: int) -> Context:
+    """Make the context of a task."""
+    receipts = Receipts(root=workspace.root, folder=workspace.receipts)
     return Context(root=root, workspace=workspace, receipts=receipts, journal=journal, workers=workers)

@@ -44,7 +44,9 @@ def package_model(context: Context, plan: Plan, selection: Selection) -> ModelBu
     weights = {(name, fold): workspace.weights(name, fold) for name, folds in selection.folds.items() for fold in folds}
     inputs = {"plan": digest(plan), "selection": digest(selection)}
     inputs |= {f"weights {name} fold {fold}": file_state(path).sha256 for (name, fold), path in weights.items()}
-    unit = Unit(name="model", version=VERSION, inputs=inputs, outputs=(workspace.model / MANIFEST, workspace.model_archive))
+    unit = Unit(
+        name="model", version=VERSION, inputs=inputs, outputs=(workspace.model / MANIFEST, workspace.model_archive)
+    )
 
     def work() -> None:
         write_bundle(workspace.model, plan, selection, weights)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from nnbox.errors import ResourceError
 from nnbox.network.counting import operations_per_voxel
-from nnbox.recipes import Recipe
+
 from nnbox.records.plan import ConfigurationPlan, Plan
 
 _LONGEST_UNASKED_HOURS = 24.0
@@ -82,11 +82,6 @@ def step_operations(configuration: ConfigurationPlan) -> float:
     return voxels * operations_per_voxel(configuration.topology)
 
 
-def projection(plan: Plan, units: tuple[tuple[str, int], ...], recipe: Recipe, iterations: int | None) -> Projection:
-    """Start a projection; ``recipe.maximum_epochs`` already holds ``--epochs``."""
-    return Projection(
-        plan=plan, units=units, epochs=recipe.maximum_epochs, iterations=iterations or recipe.iterations_per_epoch
-    )
 
 
 def duration(seconds: float) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnbox.errors import ResourceError
+from nnbox.network.counting import parameter_count
+from nnbox.network.device import Device
 from nnbox.records.fingerprint import Fingerprint
 from nnbox.records.plan import Plan
 
@@ -39,6 +41,11 @@ def _quota_v1() -> float | None:
     except (OSError, ValueError):
         return None
     return None if limit <= 0 else limit / period
+
+
+def worker_count(asked: int | None) -> int:
+    """Return how many worker processes to use: what was asked for, else one per CPU."""
+    return available_cpus() if asked is None else asked
 
 
 def available_memory_bytes() -> int:
@@ -80,7 +87,7 @@ def disk_need(plan: Plan, fingerprint: Fingerprint) -> DiskNeed:
     source_voxels = sum(_product(case.shape_vox) for case in fingerprint.cases)
     classes = len(plan.labels) + 1
     folds = min(5, max(2, len(fingerprint.cases)))
-    parameters = sum(_parameters(plan, configuration.name) for configuration in plan.configurations)
+    parameters = sum(parameter_count(configuration.topology) for configuration in plan.configurations)
     return DiskNeed(
         prepared_bytes=per_voxel * sum(stores.values()),
         validation_bytes=classes * source_voxels * len(plan.configurations),
@@ -98,20 +105,6 @@ def _prepared_voxels(plan: Plan, fingerprint: Fingerprint, name: str) -> int:
             voxels *= max(1.0, case.shape_vox[axis] * factor)
         total += voxels
     return int(total)
-
-
-def _parameters(plan: Plan, name: str) -> int:
-    """Convolution weights of a topology: two per level on both sides, transposed convolutions, the head."""
-    topology = plan.configuration(name).topology
-    total, incoming = 0, topology.input_channels
-    for level, features in enumerate(topology.features):
-        kernel = _product(topology.kernels[level])
-        total += kernel * features * (incoming + features)
-        if level + 1 < len(topology.features):
-            below = topology.features[level + 1]
-            total += kernel * 3 * features * features + _product(topology.strides[level + 1]) * below * features
-        incoming = features
-    return total + topology.features[0] * topology.classes
 
 
 def _product(values: tuple[int, ...]) -> int:
@@ -135,6 +128,23 @@ def require_disk(folder: Path, need: DiskNeed) -> None:
             f"(prepared cases {need.prepared_bytes / _BYTES_PER_GB:.1f}, stored probabilities "
             f"{need.validation_bytes / _BYTES_PER_GB:.1f}, weights {need.weights_bytes / _BYTES_PER_GB:.1f}). "
             "What to do: choose another --output, free some space, or train fewer --configurations."
+        )
+
+
+def require_card(device: Device, plan: Plan) -> None:
+    """Compare the card's memory with what the plan was made for.
+
+    Raises:
+        ResourceError: the card is smaller than the plan's memory budget.
+    """
+    if device.memory_bytes is None:
+        return
+    card_gb = device.memory_bytes / _BYTES_PER_GB
+    # A "12 GB card" reports a little less than 12e9 bytes as free for use.
+    if card_gb < 0.9 * plan.planning_memory_gb:
+        raise ResourceError(
+            f"the plan is made for a card of {plan.planning_memory_gb:g} GB; {device.name} ({device.description}) has "
+            f"{card_gb:.1f} GB. What to do: plan for it with --planning-memory {card_gb:.0f}, or use a larger card."
         )
 
 

@@ -20,7 +20,9 @@ from nnbox.records.dataset import Case
 from nnbox.records.plan import Plan
 from nnbox.records.prepared import PreparedCase
 from nnbox.records.results import CaseScores, PostprocessingStep
-from nnbox.stages.context import Context, TakenIn
+from nnbox.rules.tolerances import surface_tolerance_mm
+from nnbox.stages.context import Context
+from nnbox.stages.job import Job
 from nnbox.stages.pool import run_all
 from nnbox.stages.receipts import Unit
 from nnbox.training.store import case_record
@@ -53,8 +55,9 @@ class ScoringTask:
     target: Path | None = None
 
 
-def scoring_task(context: Context, plan: Plan, members: Sequence[str], case: Case, tolerance_mm: float) -> ScoringTask:
+def scoring_task(context: Context, job: Job, members: Sequence[str], case: Case) -> ScoringTask:
     """Gather the files of one candidate and case; nothing is read."""
+    plan = job.plan
     store = plan.configuration(members[0]).store
     return ScoringTask(
         case=case.name,
@@ -62,8 +65,13 @@ def scoring_task(context: Context, plan: Plan, members: Sequence[str], case: Cas
         prepared=case_record(context.workspace.store(store), case.name),
         probabilities=tuple(context.workspace.validation(member, case.name) for member in members),
         plan=plan,
-        tolerance_mm=tolerance_mm,
+        tolerance_mm=tolerance_of(job)[0],
     )
+
+
+def tolerance_of(job: Job) -> tuple[float, str]:
+    """Return the task's surface-Dice tolerance in mm, and where it comes from."""
+    return surface_tolerance_mm(job.plan.task, job.fingerprint)
 
 
 def score(task: ScoringTask) -> CaseScores:
@@ -93,25 +101,22 @@ def reference_and_prediction(
 
 
 def score_candidate(
-    context: Context, taken: TakenIn, plan: Plan, members: Sequence[str], cases: Sequence[Case], tolerance_mm: float
+    context: Context, job: Job, members: Sequence[str], cases: Sequence[Case]
 ) -> tuple[CaseScores, ...]:
     """Score a candidate on every given case; what was scored from equal inputs is read back."""
     name = "+".join(members)
-    units = [scoring_unit(context, taken, members, case, tolerance_mm) for case in cases]
+    units = [scoring_unit(context, job, members, case) for case in cases]
     waiting = [pair for pair in zip(units, cases, strict=True) if not context.receipts.is_done(pair[0])]
-    tasks = [
-        replace(scoring_task(context, plan, members, case, tolerance_mm), target=unit.outputs[0])
-        for unit, case in waiting
-    ]
+    tasks = [replace(scoring_task(context, job, members, case), target=unit.outputs[0]) for unit, case in waiting]
     for (unit, _), _ in zip(waiting, run_all(score, tasks, workers=context.workers), strict=True):
         context.receipts.write(unit, seconds=0.0)
     return tuple(read_record(context.workspace.scores(name, case.name), CaseScores) for case in cases)
 
 
-def scoring_unit(context: Context, taken: TakenIn, members: Sequence[str], case: Case, tolerance_mm: float) -> Unit:
+def scoring_unit(context: Context, job: Job, members: Sequence[str], case: Case) -> Unit:
     """Return the unit of one candidate on one case: what it reads, by digest."""
     name = "+".join(members)
-    inputs = {"option tolerance": f"{tolerance_mm:g} mm", **taken.case_digests(case)}
+    inputs = {"surface tolerance": f"{tolerance_of(job)[0]:g} mm", **job.taken.case_digests(case)}
     for member in members:
         receipt = context.receipts.read(f"validation/{member}/{case.name}")
         stored = context.workspace.validation(member, case.name).relative_to(context.workspace.root).as_posix()

@@ -9,17 +9,18 @@ from dataclasses import dataclass, replace
 
 from nnbox.errors import ChangedRunError
 from nnbox.files import digest_text
-from nnbox.network.device import Device
-from nnbox.recipes import Recipe
 from nnbox.records.codec import encode, write_record
 from nnbox.records.plan import ConfigurationPlan, Folds, Plan
-from nnbox.stages.context import Context, TakenIn
-from nnbox.stages.options import TrainOptions
+from nnbox.stages.context import Context
+from nnbox.stages.job import Job
 from nnbox.stages.projection import Projection
 from nnbox.stages.receipts import Unit
-from nnbox.training.loop import EpochRecord, StepTiming, TrainingJob, train_fold
+from nnbox.stages.validation import validate
+from nnbox.training.loop import train_fold
+from nnbox.training.progress import EpochRecord, StepTiming, TrainingJob
 
 VERSION = 1
+_MOST_LINES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,50 +41,47 @@ class Schedule:
         return tuple(dict.fromkeys(name for name, _ in self.units))
 
 
-def schedule_units(plan: Plan, folds: Folds, wanted: tuple[str, ...] | None, only: tuple[int, ...] | None) -> Schedule:
+def schedule_units(
+    plan: Plan, folds: Folds, wanted: tuple[str, ...] | None, chosen: tuple[int, ...] | None
+) -> Schedule:
     """List the units to train.
 
     The cascade learns from out-of-fold predictions of every first-stage fold, so that it brings all of them along.
     """
-    names = [item.name for item in plan.configurations if wanted is None or item.name in wanted]
-    chosen = tuple(range(len(folds.validation))) if only is None else tuple(sorted(set(only)))
     every = tuple(range(len(folds.validation)))
-    complete = {plan.configuration(name).previous for name in names} - {None}
-    notes = []
-    for first in sorted(str(name) for name in complete):
-        if first not in names or chosen != every:
-            names = [item.name for item in plan.configurations if item.name in {*names, first}]
-            notes.append(
-                f"{first} is trained in all {len(every)} folds, since the cascade learns from its out-of-fold predictions"
-            )
-    units = tuple((name, fold) for name in names for fold in (every if name in complete else chosen))
-    return Schedule(units=units, notes=tuple(notes))
+    chosen = every if chosen is None else tuple(sorted(set(chosen)))
+    names = {item.name for item in plan.configurations if wanted is None or item.name in wanted}
+    first_stages = {previous for name in names if (previous := plan.configuration(name).previous) is not None}
+    notes = tuple(
+        f"{first} is trained in all {len(every)} folds: the cascade learns from its out-of-fold predictions"
+        for first in sorted(first_stages)
+        if first not in names or chosen != every
+    )
+    # A first stage comes before its second stage, whatever the order of the plan.
+    ordered = [item.name for item in plan.configurations if item.name in names | first_stages]
+    ordered.sort(key=lambda name: plan.configuration(name).previous is not None)
+    units = tuple((name, fold) for name in ordered for fold in (every if name in first_stages else chosen))
+    return Schedule(units=units, notes=notes)
 
 
-def training_unit(
-    context: Context,
-    taken: TakenIn,
-    plan: Plan,
-    folds: Folds,
-    recipe: Recipe,
-    options: TrainOptions,
-    place: tuple[str, int],
-) -> Unit:
+def training_unit(context: Context, job: Job, place: tuple[str, int]) -> Unit:
     """Name everything the weights of one unit depend on."""
     name, fold = place
+    plan, options = job.plan, job.options
     configuration = plan.configuration(name)
     inputs = {
-        "recipe": digest_text(json.dumps(encode(recipe), sort_keys=True)),
-        f"plan {name}": _plan_digest(plan, configuration),
+        "recipe": job.recipe.name,
+        "recipe's values": digest_text(json.dumps(encode(replace(job.recipe, maximum_epochs=0)), sort_keys=True)),
+        f"plan of {name}": _plan_digest(plan, configuration),
         "option epochs": str(options.epochs),
         "option iterations": str(options.iterations),
         "option seed": str(options.seed),
-        "validation cases": digest_text("\n".join(folds.validation[fold])),
+        "cases of the fold": digest_text("\n".join(job.folds.validation[fold])),
     }
     if configuration.previous is not None:
-        inputs[f"plan {configuration.previous}"] = _plan_digest(plan, plan.configuration(configuration.previous))
-    for case in taken.dataset.cases:
-        inputs |= taken.case_digests(case)
+        inputs[f"plan of {configuration.previous}"] = _plan_digest(plan, plan.configuration(configuration.previous))
+    for case in job.taken.dataset.cases:
+        inputs |= job.taken.case_digests(case)
     folder = context.workspace.fold(name, fold)
     outputs = (folder / "weights.safetensors", folder / "progress.csv", folder / "result.json")
     return Unit(name=f"training/{name}/fold_{fold}", version=VERSION, inputs=inputs, outputs=outputs)
@@ -91,13 +89,13 @@ def training_unit(
 
 def _plan_digest(plan: Plan, configuration: ConfigurationPlan) -> str:
     """Digest of what a configuration's training takes from the plan."""
-    parts = (configuration, plan.axis_order, plan.normalizations, plan.labels, plan.channels, plan.choices.mirror_axes)
+    parts = (configuration, plan.axis_order, plan.normalizations, plan.labels, plan.channels, plan.choices)
     return digest_text(json.dumps([encode(part) for part in parts], sort_keys=True))
 
 
-def started_name(unit: Unit) -> str:
-    """Name of the receipt that says from which inputs an unfinished unit was started."""
-    return f"started/{unit.name}"
+def _started(unit: Unit) -> Unit:
+    """Return the unit under whose name an unfinished training says from which inputs it was begun."""
+    return replace(unit, name=f"started/{unit.name}", outputs=())
 
 
 def require_unchanged(context: Context, units: Sequence[Unit]) -> None:
@@ -108,15 +106,123 @@ def require_unchanged(context: Context, units: Sequence[Unit]) -> None:
     """
     changed: dict[str, list[str]] = {}
     for unit in units:
-        for name in (unit.name, started_name(unit)):
-            for difference in context.receipts.differences(replace(unit, name=name)) or ():
+        for recorded in (unit, _started(unit)):
+            for difference in context.receipts.differences(recorded) or ():
                 changed.setdefault(difference, []).append(unit.name.removeprefix("training/"))
     if not changed:
         return
-    lines = [f"  - {difference} ({', '.join(dict.fromkeys(names))})" for difference, names in changed.items()]
+    lines = [f"  - {difference} ({_few(names)})" for difference, names in changed.items()]
+    if len(lines) > _MOST_LINES:
+        lines[_MOST_LINES:] = [f"  - … and {len(lines) - _MOST_LINES} more differences"]
     raise ChangedRunError(
         f"{context.workspace.root} holds trained networks that this command would not give again. What changed:\n"
-        + "\n".join(lines[:20])
-        + (f"\n  … and {len(lines) - 20} more" if len(lines) > 20 else "")
-        + "\nWhat to do: repeat the command as it was, use another --output, or add --restart, which moves the old run aside."
+        + "\n".join(lines)
+        + "\nWhat to do: repeat the command as it was; or use another --output; or add --restart, which moves the old "
+        "run aside."
     )
+
+
+def _few(names: Sequence[str]) -> str:
+    unique = list(dict.fromkeys(names))
+    return ", ".join(unique) if len(unique) <= 3 else f"{unique[0]} and {len(unique) - 1} other units"
+
+
+def train_units(context: Context, job: Job, schedule: Schedule) -> None:
+    """Train and validate every unit of the schedule that is not done yet, in order.
+
+    Raises:
+        TrainingError: a training broke down.
+        ResourceError: see `Projection.require_sensible`.
+    """
+    projection = Projection(
+        plan=job.plan,
+        units=schedule.units,
+        epochs=job.recipe.maximum_epochs,
+        iterations=job.options.iterations or job.recipe.iterations_per_epoch,
+    )
+    for place in schedule.units:
+        unit = training_unit(context, job, place)
+        if context.receipts.is_done(unit):
+            context.journal.say("skipped", f"{place[0]} fold {place[1]} is trained already")
+        else:
+            _train(context, job, unit, place, projection)
+        validate(context, job, job.plan.configuration(place[0]), place[1])
+
+
+def _train(context: Context, job: Job, unit: Unit, place: tuple[str, int], projection: Projection) -> None:
+    if damaged := context.receipts.damaged(unit.name):
+        context.journal.warn("damaged", f"{unit.name}: {', '.join(damaged)} is damaged or missing; trained again")
+        context.receipts.path(unit.name).unlink()
+    context.receipts.write(_started(unit), seconds=0.0)
+    started = time.monotonic()
+    result = train_fold(_training_job(context, job, place), report=_Reporter(context, job, projection))
+    write_record(context.workspace.fold_result(*place), result)
+    seconds = time.monotonic() - started
+    context.receipts.write(unit, seconds=seconds)
+    context.journal.say(
+        "trained",
+        f"{place[0]} fold {place[1]}: trained {result.epochs} epochs in {seconds:.0f} s, loss {result.loss_first:.3f} -> "
+        f"{result.loss_last:.3f} (stopped by {result.stopped_by})",
+        {"configuration": place[0], "fold": place[1], "seconds": round(seconds, 2)},
+    )
+
+
+def _training_job(context: Context, job: Job, place: tuple[str, int]) -> TrainingJob:
+    name, fold = place
+    configuration = job.plan.configuration(name)
+    return TrainingJob(
+        plan=job.plan,
+        configuration=configuration,
+        recipe=job.recipe,
+        fold=fold,
+        training_cases=job.folds.training(fold),
+        validation_cases=job.folds.validation[fold],
+        store=context.workspace.store(configuration.store),
+        previous_store=None if configuration.previous is None else context.workspace.previous,
+        folder=context.workspace.fold(name, fold),
+        seed=job.options.seed,
+        device=job.device.name,
+        workers=context.workers,
+        iterations=job.options.iterations,
+        deterministic=job.options.deterministic or not job.device.is_cuda,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reporter:
+    """Tells a training's news: every epoch into the log, the projection when a configuration is first measured."""
+
+    context: Context
+    job: Job
+    projection: Projection
+
+    def __call__(self, news: EpochRecord | StepTiming) -> None:
+        journal = self.context.journal
+        if isinstance(news, StepTiming):
+            if self.projection.measure(news.configuration, news.seconds_per_step):
+                journal.say("projection", self.projection.sentence(), {"hours": self.projection.total_hours()})
+                wanted = self.job.options.cpu_is_wanted
+                self.projection.require_sensible(cpu=not self.job.device.is_cuda, wanted=wanted)
+            return
+        dice = ", ".join("-" if value is None else f"{value:.3f}" for value in news.dice)
+        journal.say(
+            "epoch",
+            f"{news.configuration} fold {news.fold} epoch {news.epoch}: loss {news.training_loss:.4f}, validation "
+            f"{news.validation_loss:.4f}, Dice {dice}, rate {news.rate:.1e}, {news.seconds:.1f} s",
+            encode(news),
+        )
+
+
+def complete_folds(context: Context, job: Job) -> dict[str, tuple[int, ...]]:
+    """Return, per planned configuration, the folds trained from these very inputs and validated, now or before."""
+    found: dict[str, tuple[int, ...]] = {}
+    for configuration in job.plan.configurations:
+        done = tuple(
+            fold
+            for fold, cases in enumerate(job.folds.validation)
+            if context.receipts.is_done(training_unit(context, job, (configuration.name, fold)))
+            and all(context.workspace.validation(configuration.name, case).exists() for case in cases)
+        )
+        if done:
+            found[configuration.name] = done
+    return found

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from nnbox.files import digest_file
 from nnbox.inference.export import labels_on_prepared, probabilities_on_crop, store_probabilities
-from nnbox.network.device import Device
-from nnbox.records.plan import ConfigurationPlan, Folds, Plan
+from nnbox.records.plan import ConfigurationPlan
 from nnbox.records.prepared import PreviousPrediction
-from nnbox.stages.context import Context, TakenIn
+from nnbox.stages.context import Context
+from nnbox.stages.job import Job
 from nnbox.stages.members import Member, load_member
 from nnbox.stages.preprocess import preparation_digest
 from nnbox.stages.receipts import Unit
@@ -19,40 +19,24 @@ from nnbox.training.store import load_image, load_prepared, load_previous, previ
 VERSION = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ValidationJob:
-    """One trained unit whose validation cases are to be predicted.
-
-    Attributes:
-        plan: of the task.
-        configuration, fold: the unit.
-        second: the configuration of this run that reads these predictions as its extra channels, or None.
-    """
-
-    plan: Plan
-    configuration: ConfigurationPlan
-    fold: int
-    second: ConfigurationPlan | None
-
-
-def validate(context: Context, taken: TakenIn, folds: Folds, job: ValidationJob, device: Device) -> None:
+def validate(context: Context, job: Job, configuration: ConfigurationPlan, fold: int) -> None:
     """Predict the validation cases of one fold with its final weights and keep the probabilities.
 
     A first stage's predictions are also carried to the second stage's grid. Source: 2018 §2.3, §2.1.
     """
-    plan, configuration, fold = job.plan, job.configuration, job.fold
-    units = [validation_unit(context, taken, job, case) for case in folds.validation[fold]]
+    folds, plan = job.folds, job.plan
+    units = [validation_unit(context, job, configuration, fold, case) for case in folds.validation[fold]]
     pairs = zip(units, folds.validation[fold], strict=True)
     waiting = [(unit, case) for unit, case in pairs if not context.receipts.is_done(unit)]
     if not waiting:
         return
     started = time.monotonic()
     weights = {fold: context.workspace.weights(configuration.name, fold)}
-    member = load_member(plan, configuration, weights, device, mirroring=True)
+    member = load_member(plan, configuration, weights, job.device, mirroring=True)
     seen = folds.training(fold)
     for unit, case in waiting:
         began = time.monotonic()
-        _predict(context, member, job, seen, case)
+        _predict(context, job, member, _Origin(fold=fold, seen=seen, case=case))
         context.receipts.write(unit, seconds=time.monotonic() - began)
     seconds = time.monotonic() - started
     context.journal.say(
@@ -62,20 +46,28 @@ def validate(context: Context, taken: TakenIn, folds: Folds, job: ValidationJob,
     )
 
 
-def validation_unit(context: Context, taken: TakenIn, job: ValidationJob, case: str) -> Unit:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Origin:
+    """A case and the fold that predicts it; ``seen`` are the cases its network was trained on."""
+
+    case: str
+    fold: int
+    seen: tuple[str, ...]
+
+
+def validation_unit(context: Context, job: Job, configuration: ConfigurationPlan, fold: int, case: str) -> Unit:
     """Return the unit of one out-of-fold prediction."""
-    plan, configuration, fold = job.plan, job.configuration, job.fold
-    name = configuration.name
-    labelled = next(item for item in taken.dataset.cases if item.name == case)
+    plan, name = job.plan, configuration.name
+    labelled = next(item for item in job.taken.dataset.cases if item.name == case)
     inputs = {
         f"weights fold {fold}": digest_file(context.workspace.weights(name, fold)),
         "preparation": preparation_digest(plan, configuration),
         "mirror axes": str(plan.choices.mirror_axes),
-        **taken.image_digests(labelled),
+        **job.taken.image_digests(labelled),
     }
     outputs = [context.workspace.validation(name, case)]
-    if job.second is not None:
-        inputs["second stage"] = preparation_digest(plan, job.second)
+    if (second := job.second_stage(configuration)) is not None:
+        inputs["second stage"] = preparation_digest(plan, second)
         outputs.extend(previous_paths(context.workspace.previous, case))
     if configuration.previous is not None:
         array, _ = previous_paths(context.workspace.previous, case)
@@ -83,18 +75,18 @@ def validation_unit(context: Context, taken: TakenIn, job: ValidationJob, case: 
     return Unit(name=f"validation/{name}/{case}", version=VERSION, inputs=inputs, outputs=tuple(outputs))
 
 
-def _predict(context: Context, member: Member, job: ValidationJob, seen: tuple[str, ...], case: str) -> None:
-    configuration, workspace = member.configuration, context.workspace
+def _predict(context: Context, job: Job, member: Member, origin: _Origin) -> None:
+    configuration, workspace, case = member.configuration, context.workspace, origin.case
     store = workspace.store(configuration.store)
     placement = load_prepared(store, case).placement
     previous = load_previous(workspace.previous, case) if configuration.previous is not None else None
     probabilities = member.predict(load_image(store, case), previous)
     on_crop = probabilities_on_crop(probabilities, placement, configuration.resampling)
     store_probabilities(workspace.validation(configuration.name, case), on_crop)
-    if job.second is not None:
-        target = load_prepared(workspace.store(job.second.store), case).placement
+    if (second := job.second_stage(configuration)) is not None:
+        target = load_prepared(workspace.store(second.store), case).placement
         labels = labels_on_prepared(probabilities, placement, target, configuration.resampling)
-        origin = PreviousPrediction(
-            case=case, configuration=configuration.name, model_folds=(job.fold,), trained_on=seen, labels_sha256=""
+        side = PreviousPrediction(
+            case=case, configuration=configuration.name, model_folds=(origin.fold,), trained_on=origin.seen
         )
-        write_previous(workspace.previous, labels, origin)
+        write_previous(workspace.previous, labels, side)
