@@ -154,7 +154,7 @@ def _warp_slices(case: Arrays, places: Coordinates, axis: int, extent: tuple[Seq
 
 
 def _slice(case: Arrays, axis: int, index: int) -> Arrays:
-    at = (*(slice(None),) * axis, index)
+    at: tuple[slice | int, ...] = (*(slice(None),) * axis, index)
     return Arrays(
         image=case.image[(slice(None), *at)],
         labels=case.labels[at],

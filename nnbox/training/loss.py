@@ -65,9 +65,9 @@ class _CrossEntropyAndDice(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, outer: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: FunctionCtx, outer: Tensor) -> tuple[Tensor, None, None]:
         """Return the gradient of the logits."""
-        softmax, labels, at_label, everywhere = ctx.saved_tensors
+        softmax, labels, at_label, everywhere = ctx.saved_tensors  # type: ignore[attr-defined]
         samples, classes, voxels = softmax.shape
         background = softmax.new_zeros((at_label.shape[0], 1))
         at_label = torch.cat((background, at_label), dim=1).expand(samples, classes)

@@ -30,13 +30,15 @@ def cut_patch(case: Arrays, start: Sequence[int], shape: Sequence[int]) -> Array
     Labels that are "outside" become background. Source: release.
     """
     size = case.labels.shape
-    inside = tuple(
+    inside: tuple[slice, ...] = tuple(
         slice(max(first, 0), max(min(first + edge, end), 0))
         for first, edge, end in zip(start, shape, size, strict=True)
     )
-    placed = tuple(slice(part.start - first, part.stop - first) for part, first in zip(inside, start, strict=True))
+    placed: tuple[slice, ...] = tuple(
+        slice(part.start - first, part.stop - first) for part, first in zip(inside, start, strict=True)
+    )
     image = np.zeros((case.image.shape[0], *shape), dtype=np.float32)
-    image[(..., *placed)] = case.image[(..., *inside)]
+    image[(slice(None), *placed)] = case.image[(slice(None), *inside)]
     labels = np.zeros(tuple(shape), dtype=np.int16)
     labels[placed] = np.maximum(case.labels[inside], 0)
     previous = None
@@ -49,4 +51,4 @@ def cut_patch(case: Arrays, start: Sequence[int], shape: Sequence[int]) -> Array
 def one_hot(labels: NDArray[np.uint8], count: int) -> NDArray[np.float32]:
     """Return (count, *space) float32 maps of the labels 1..count; background has none. Source: 2018 §2.1."""
     values = np.arange(1, count + 1, dtype=np.uint8).reshape((count, *(1,) * labels.ndim))
-    return (labels[None] == values).astype(np.float32)
+    return np.equal(labels[None], values).astype(np.float32)

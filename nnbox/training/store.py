@@ -27,25 +27,15 @@ if TYPE_CHECKING:
 
 MOST_VOXELS_PER_LABEL = 10_000
 
-__all__ = [
-    "PreparedCase",
-    "PreviousPrediction",
-    "check_previous",
-    "load_image",
-    "load_labels",
-    "load_prepared",
-    "load_previous",
-    "load_voxels",
-    "previous_paths",
-    "store_paths",
-    "write_prepared",
-    "write_previous",
-]
-
 
 def store_paths(folder: Path, case: str) -> tuple[Path, ...]:
     """Return the files of one labelled case, the side record last (it is written last)."""
     return tuple(folder / f"{case}{ending}" for ending in (".image.npy", ".labels.npy", ".voxels.npy", ".json"))
+
+
+def case_record(folder: Path, case: str) -> Path:
+    """Return the side record's file of one case."""
+    return folder / f"{case}.json"
 
 
 def write_prepared(folder: Path, case: str, arrays: PreparedArrays, grid: Grid) -> PreparedCase:
@@ -93,7 +83,7 @@ def draw_voxels(case: str, labels: NDArray[np.integer[Any]]) -> NDArray[np.int32
 
 def load_prepared(folder: Path, case: str) -> PreparedCase:
     """Read the side record of a case; see `read_record` for errors."""
-    return read_record(folder / f"{case}.json", PreparedCase)
+    return read_record(case_record(folder, case), PreparedCase)
 
 
 def load_image(folder: Path, case: str) -> NDArray[np.float32]:

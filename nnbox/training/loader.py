@@ -1,0 +1,146 @@
+"""Batches in order, made in this process or ahead of time in worker processes; the batches are the same either way.
+
+Worker w of N makes batches w, w + N, …; each has a pipe of its own, so that no shared memory is needed and a batch that
+is not yet wanted waits in its worker.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from types import TracebackType
+from typing import Any, Self
+
+from nnbox.errors import DataError, NnboxError, ResourceError, TrainingError
+from nnbox.training.sample import Batch, Sampler, SamplingPlan
+from nnbox.training.worker import STOP, STOPPED, receive_arrays, receive_header, request_bytes, serve
+
+_JOIN_SECONDS = 5.0
+PRELOADED_MODULE = "nnbox.training.worker"
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    process: BaseProcess
+    connection: Connection[Any, Any]
+
+
+class WorkerPool:
+    """Worker processes that serve one unit after another; closed by ``with`` or `close`.
+
+    They are forked from a clean server process that has imported what they need, so that starting one takes
+    milliseconds; where the system has no such server they are started afresh. Without workers (count 0) batches are
+    made in this process.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._workers: list[_Worker] = []
+        try:
+            for _ in range(count):
+                self._workers.append(_start_worker())
+        except OSError as error:
+            self.close()
+            raise ResourceError(
+                f"worker processes could not be started ({error}). What to do: use fewer with --workers."
+            ) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def batches(self, plan: SamplingPlan, first: int, last: int) -> Iterator[Batch]:
+        """Yield the batches first..last-1 of a unit in order; close the iterator to leave it early.
+
+        Raises:
+            DataError: a prepared file is missing or damaged, or must not be used.
+            TrainingError: a sample could not be made; names the case.
+            ResourceError: a worker was killed.
+        """
+        if not self._workers:
+            sampler = Sampler(plan)
+            yield from (sampler.batch(index) for index in range(first, last))
+            return
+        for place, worker in enumerate(self._workers):
+            self._ask(worker, request_bytes(plan, first + place, last, len(self._workers)))
+        try:
+            for index in range(first, last):
+                yield self._receive(self._workers[(index - first) % len(self._workers)])
+        finally:
+            self._quiet()
+
+    def close(self) -> None:
+        """End the workers: closing a pipe ends the process behind it."""
+        for worker in self._workers:
+            worker.connection.close()
+        for worker in self._workers:
+            worker.process.join(_JOIN_SECONDS)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+        self._workers = []
+
+    def _receive(self, worker: _Worker) -> Batch:
+        try:
+            header = receive_header(worker.connection)
+            if "error" in header:
+                raise _error(header)
+            return receive_arrays(worker.connection, header)
+        except (EOFError, ConnectionError):
+            raise self._lost(worker) from None
+
+    def _ask(self, worker: _Worker, request: bytes) -> None:
+        try:
+            worker.connection.send_bytes(request)
+        except OSError:
+            raise self._lost(worker) from None
+
+    def _quiet(self) -> None:
+        """Bring every worker back to waiting for a request; batches on their way are dropped."""
+        try:
+            for worker in self._workers:
+                worker.connection.send_bytes(json.dumps(STOP).encode())
+            for worker in self._workers:
+                while (header := receive_header(worker.connection)) != STOPPED:
+                    if "error" not in header:
+                        receive_arrays(worker.connection, header)
+        except (EOFError, OSError):
+            self.close()  # a worker is lost; whoever reads from it hears of it first
+
+    def _lost(self, worker: _Worker) -> ResourceError:
+        worker.process.join(_JOIN_SECONDS)
+        code = worker.process.exitcode
+        how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
+        return ResourceError(
+            f"a worker process that prepares training batches {how}; most often memory ran out. "
+            "What to do: run the same command again with fewer --workers; it continues from the last checkpoint."
+        )
+
+
+def _start_worker() -> _Worker:
+    here, there = _context().Pipe(duplex=True)
+    process = _context().Process(target=serve, args=(there,), name="nnbox-loader", daemon=True)
+    process.start()
+    there.close()
+    return _Worker(process, here)
+
+
+def _context() -> Any:
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([PRELOADED_MODULE])
+        return context
+    return multiprocessing.get_context("spawn")
+
+
+def _error(header: dict[str, Any]) -> NnboxError:
+    """Turn an error sent by a worker back into one of ours."""
+    kinds: dict[int, type[NnboxError]] = {DataError.exit_code: DataError, ResourceError.exit_code: ResourceError}
+    return kinds.get(header["exit_code"], TrainingError)(header["error"])

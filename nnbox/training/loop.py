@@ -1,0 +1,267 @@
+"""Training one configuration on one fold, from the first batch to the final weights. Source: 2018 §2.3, 2019 §2.2."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nnbox.errors import PlanError, TrainingError
+from nnbox.files import atomic_write_text
+from nnbox.records.results import FoldResult
+from nnbox.rules.schedule import ScheduleState, first_state, next_state
+from nnbox.training.checkpoint import read_checkpoint, write_checkpoint, write_tensors
+from nnbox.training.job import EpochRecord, Report, StepTiming, TrainingJob
+from nnbox.training.learner import Learner
+from nnbox.training.loader import WorkerPool
+from nnbox.training.sample import Batch, sampling_plan
+from nnbox.training.store import check_previous
+
+WARM_UP_STEPS = 2
+MEASURED_STEPS = 20
+CHECKPOINT_SHARE = 0.05
+WEIGHTS_NAME = "weights.safetensors"
+PROGRESS_NAME = "progress.csv"
+
+
+def train_fold(job: TrainingJob, *, report: Callable[[Report], None], pool: WorkerPool | None = None) -> FoldResult:
+    """Train a unit, or continue it from its checkpoint, and write its final weights.
+
+    Writes ``progress.csv``, ``checkpoint.json`` with its tensors, and at the end ``weights.safetensors`` into the job's
+    folder. Interrupted at any moment and called again it ends with the same weights, whatever the number of workers
+    (on a GPU: with ``deterministic``). The final weights count; nothing is chosen on validation data.
+
+    Args:
+        job: what to train.
+        report: is told of every epoch, and once of the measured time per step. What it raises ends the training.
+        pool: worker processes that outlive this unit; None starts ``job.workers`` of them for this unit.
+
+    Raises:
+        PlanError: the plan must not be trained.
+        DataError: a prepared case is missing or damaged, or a previous-stage prediction must not be used.
+        ChangedRunError: the folder holds the checkpoint of another job.
+        TrainingError: the loss is no longer finite, or a sample could not be made.
+        ResourceError: a worker was killed.
+    """
+    _require_trainable(job)
+    with _arithmetic(job):
+        learner = Learner(job)
+        progress = _resume(job, learner)
+        if progress.schedule.finished is None:
+            if pool is not None:
+                _run(job, learner, progress, report, pool)
+            else:
+                with WorkerPool(job.workers) as own:
+                    _run(job, learner, progress, report, own)
+        digest = write_tensors(job.folder / WEIGHTS_NAME, learner.weights())
+    return FoldResult(
+        configuration=job.configuration.name,
+        fold=job.fold,
+        epochs=progress.schedule.epoch,
+        iterations_per_epoch=job.schedule.iterations_per_epoch,
+        stopped_by=progress.schedule.finished or "",
+        training_cases=job.training_cases,
+        validation_cases=job.validation_cases,
+        loss_first=progress.history[0].training_loss,
+        loss_last=progress.history[-1].training_loss,
+        weights_sha256=digest,
+    )
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Where the training stands; ``saved_at`` and ``saving_seconds`` are of the last checkpoint."""
+
+    schedule: ScheduleState
+    history: list[EpochRecord] = field(default_factory=list)
+    saved_at: float = -math.inf
+    saving_seconds: float = 0.0
+
+
+def _run(
+    job: TrainingJob, learner: Learner, progress: _Progress, report: Callable[[Report], None], pool: WorkerPool
+) -> None:
+    """Train epoch after epoch until the schedule says that it is over."""
+    plan, recipe = sampling_plan(job), job.schedule
+    first, last = progress.schedule.epoch * plan.steps_per_epoch, recipe.maximum_epochs * plan.steps_per_epoch
+    with closing(pool.batches(plan, first, last)) as batches:  # type: ignore[type-var]
+        timer: _StepTimer | None = _StepTimer(job, learner, progress.schedule.epoch, report)
+        while progress.schedule.finished is None:
+            started = time.perf_counter()
+            rate = progress.schedule.rate
+            losses = []
+            for _ in range(recipe.iterations_per_epoch):
+                losses.append(learner.train(next(batches), rate))
+                if learner.device.type == "cpu":
+                    _require_finite(losses[-1], job, len(progress.history) + 1)
+                if timer is not None and timer.step_is_last():
+                    timer = None
+            training_loss = _mean(losses, job, len(progress.history) + 1)
+            if timer is not None:
+                timer.tell()
+                timer = None
+            validation_loss, dice = _validate(job, learner, batches, len(progress.history) + 1)
+            progress.schedule = next_state(progress.schedule, recipe, training_loss, validation_loss)
+            record = EpochRecord(
+                configuration=job.configuration.name,
+                fold=job.fold,
+                epoch=progress.schedule.epoch,
+                maximum_epochs=recipe.maximum_epochs,
+                rate=rate,
+                training_loss=training_loss,
+                validation_loss=validation_loss,
+                training_average=progress.schedule.training_average or training_loss,
+                validation_average=progress.schedule.validation_average or validation_loss,
+                dice=dice,
+                seconds=round(time.perf_counter() - started, 3),
+            )
+            progress.history.append(record)
+            _save(job, learner, progress)
+            report(record)
+
+
+def _validate(
+    job: TrainingJob, learner: Learner, batches: Iterator[Batch], epoch: int
+) -> tuple[float, tuple[float | None, ...]]:
+    """Return the mean loss on unaugmented patches and the Dice of each label over all of them together."""
+    outcomes = [learner.validate(next(batches)) for _ in range(job.schedule.validation_iterations)]
+    loss = _mean([outcome[0] for outcome in outcomes], job, epoch)
+    counts = torch.stack([outcome[1] for outcome in outcomes]).sum(dim=0).tolist()
+    return loss, tuple(2 * both / (own + found) if own + found else None for own, found, both in counts)
+
+
+def _mean(losses: list[Tensor], job: TrainingJob, epoch: int) -> float:
+    """Bring an epoch's losses to the host and return their mean (in float64)."""
+    mean = torch.stack(losses).double().mean()
+    _require_finite(mean, job, epoch)
+    return float(mean)
+
+
+def _require_finite(loss: Tensor, job: TrainingJob, epoch: int) -> None:
+    value = float(loss)
+    if not math.isfinite(value):
+        raise TrainingError(
+            f"{job.configuration.name} fold {job.fold}: the loss became {value} in epoch {epoch}. The epochs before it "
+            f"are kept in {job.folder.name}. What to do: look for extreme intensities with nnbox inspect; run the same "
+            "command again to continue from the last checkpoint."
+        )
+
+
+class _StepTimer:
+    """Measures the first steps after the warm-up and reports their mean time."""
+
+    def __init__(self, job: TrainingJob, learner: Learner, epochs_done: int, report: Callable[[Report], None]) -> None:
+        self._job, self._learner, self._report = job, learner, report
+        self._steps_left = (job.schedule.maximum_epochs - epochs_done) * job.schedule.iterations_per_epoch
+        self._steps, self._started = 0, time.perf_counter()
+        self._warm_up = min(WARM_UP_STEPS, job.schedule.iterations_per_epoch - 1)
+
+    def step_is_last(self) -> bool:
+        """Count a step; report and return True when enough were measured."""
+        self._steps += 1
+        if self._steps == self._warm_up:
+            self._synchronize()
+            self._started = time.perf_counter()
+        if self._steps < self._warm_up + MEASURED_STEPS:
+            return False
+        self.tell()
+        return True
+
+    def tell(self) -> None:
+        """Report the mean time of the steps measured so far."""
+        self._synchronize()
+        measured = self._steps - self._warm_up
+        timing = StepTiming(
+            configuration=self._job.configuration.name,
+            fold=self._job.fold,
+            steps=measured,
+            seconds_per_step=(time.perf_counter() - self._started) / measured,
+            steps_left=self._steps_left - self._steps,
+        )
+        self._report(timing)
+
+    def _synchronize(self) -> None:
+        if self._learner.device.type == "cuda":
+            torch.cuda.synchronize(self._learner.device)
+
+
+def _resume(job: TrainingJob, learner: Learner) -> _Progress:
+    """Take up the job's checkpoint where there is one; bring the progress table to the same epoch."""
+    found = read_checkpoint(job.folder, job.digest())
+    if found is None:
+        return _Progress(schedule=first_state(job.schedule))
+    record, tensors = found
+    learner.load(tensors, record.loss_scale)
+    _write_progress(job.folder / PROGRESS_NAME, record.history)
+    return _Progress(schedule=record.schedule, history=list(record.history))
+
+
+def _save(job: TrainingJob, learner: Learner, progress: _Progress) -> None:
+    """Write the progress table, and a checkpoint unless the last one is so recent that writing would cost over 5 %."""
+    _write_progress(job.folder / PROGRESS_NAME, tuple(progress.history))
+    started = time.monotonic()
+    recent = started - progress.saved_at < progress.saving_seconds / CHECKPOINT_SHARE
+    if recent and progress.schedule.finished is None:
+        return
+    write_checkpoint(
+        job.folder,
+        learner.state(),
+        job_sha256=job.digest(),
+        schedule=progress.schedule,
+        history=tuple(progress.history),
+        loss_scale=learner.loss_scale,
+    )
+    progress.saved_at = time.monotonic()
+    progress.saving_seconds = progress.saved_at - started
+
+
+def _write_progress(path: Path, history: tuple[EpochRecord, ...]) -> None:
+    """Write one row per epoch; an undefined Dice is an empty cell."""
+    labels = len(history[0].dice) if history else 0
+    names = ("epoch", "rate", "training_loss", "validation_loss", "training_average", "validation_average")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((*names, *(f"dice_{label + 1}" for label in range(labels)), "seconds"))
+    for record in history:
+        dice = ("" if value is None else f"{value:.6f}" for value in record.dice)
+        writer.writerow((*(getattr(record, name) for name in names), *dice, record.seconds))
+    atomic_write_text(path, text.getvalue())
+
+
+def _require_trainable(job: TrainingJob) -> None:
+    if not (job.plan.trainable and job.recipe.trainable):
+        raise PlanError(
+            f"this plan must not be trained: {job.plan.why_not_trainable or 'its recipe is for planning only'}"
+        )
+    if (job.configuration.previous is None) != (job.previous_store is None):
+        raise PlanError(
+            f"{job.configuration.name} needs a store of previous predictions exactly if it has a previous stage"
+        )
+    if job.previous_store is not None:
+        check_previous(job.previous_store, job.store, (*job.training_cases, *job.validation_cases))
+
+
+@contextmanager
+def _arithmetic(job: TrainingJob) -> Iterator[None]:
+    """Set torch's switches for this job, and set them back: quick kernels on a GPU, or reproducible ones."""
+    before = torch.are_deterministic_algorithms_enabled()
+    matmul = torch.get_float32_matmul_precision()
+    on_gpu = torch.device(job.device).type == "cuda"
+    torch.use_deterministic_algorithms(job.deterministic)
+    torch.set_float32_matmul_precision("high" if on_gpu else matmul)
+    try:
+        with torch.backends.cudnn.flags(
+            enabled=True, benchmark=not job.deterministic, deterministic=job.deterministic, allow_tf32=True
+        ):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        torch.set_float32_matmul_precision(matmul)
