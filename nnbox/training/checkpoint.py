@@ -20,7 +20,7 @@ from nnbox.errors import ChangedRunError, RecordError
 from nnbox.files import atomic_path, digest_file
 from nnbox.records.codec import read_record, write_record
 from nnbox.rules.schedule import ScheduleState
-from nnbox.training.job import EpochRecord
+from nnbox.training.progress import EpochRecord
 
 RECORD_NAME = "checkpoint.json"
 _log = logging.getLogger(__name__)

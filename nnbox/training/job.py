@@ -1,4 +1,4 @@
-"""What one training unit is given, and what it tells while it runs."""
+"""What one training unit is given."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nnbox.files import digest_text
-from nnbox.recipes import Recipe
+from nnbox.recipes import RECIPES, Recipe
 from nnbox.records.codec import encode
 from nnbox.records.plan import ConfigurationPlan, Plan
 
@@ -59,7 +59,8 @@ class TrainingJob:
         """The recipe with this job's epochs and iterations."""
         recipe = self.recipe
         if self.iterations is not None:
-            share = self.iterations * recipe.validation_iterations // recipe.iterations_per_epoch
+            usual = RECIPES.get(recipe.name, recipe)
+            share = self.iterations * usual.validation_iterations // usual.iterations_per_epoch
             recipe = replace(recipe, iterations_per_epoch=self.iterations, validation_iterations=max(1, share))
         return recipe if self.epochs is None else replace(recipe, maximum_epochs=self.epochs)
 
@@ -77,53 +78,3 @@ class TrainingJob:
             "validation_cases": encode(self.validation_cases),
         }
         return digest_text(json.dumps(deciding, sort_keys=True))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpochRecord:
-    """One finished epoch.
-
-    Attributes:
-        configuration, fold: of which unit.
-        epoch: 1-based.
-        maximum_epochs: the schedule's limit.
-        rate: learning rate of this epoch.
-        training_loss, validation_loss: means over the epoch's steps.
-        training_average, validation_average: their moving averages.
-        dice: per foreground label the Dice over all validation patches taken together (a rough guide, on random
-            patches, for display only); None where neither reference nor prediction holds the label.
-        seconds: wall-clock time of the epoch.
-    """
-
-    configuration: str
-    fold: int
-    epoch: int
-    maximum_epochs: int
-    rate: float
-    training_loss: float
-    validation_loss: float
-    training_average: float
-    validation_average: float
-    dice: tuple[float | None, ...]
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepTiming:
-    """How long a training step takes, measured once per unit, so that the total can be projected.
-
-    Attributes:
-        configuration, fold: of which unit.
-        steps: how many steps were measured (warm-up left out).
-        seconds_per_step: their mean wall-clock time, data included.
-        steps_left: training steps of this unit that are still to come, by the schedule's limit.
-    """
-
-    configuration: str
-    fold: int
-    steps: int
-    seconds_per_step: float
-    steps_left: int
-
-
-Report = EpochRecord | StepTiming

@@ -69,6 +69,11 @@ class Learner:
                 counts.append(torch.stack((reference.sum(), found.sum(), (reference & found).sum())))
         return loss, torch.stack(counts)
 
+    def synchronize(self) -> None:
+        """Wait until the device has done everything asked of it, so that time can be measured."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
     @property
     def loss_scale(self) -> float | None:
         """The loss scale of half-precision training, or None."""

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from nnbox.errors import PlanError, TrainingError
-from nnbox.files import atomic_write_text
 from nnbox.records.results import FoldResult
 from nnbox.rules.schedule import ScheduleState, first_state, next_state
 from nnbox.training.checkpoint import read_checkpoint, write_checkpoint, write_tensors
-from nnbox.training.job import EpochRecord, Report, StepTiming, TrainingJob
+from nnbox.training.job import TrainingJob
 from nnbox.training.learner import Learner
 from nnbox.training.loader import WorkerPool
+from nnbox.training.progress import EpochRecord, Report, StepTimer, write_progress
 from nnbox.training.sample import Batch, sampling_plan
 from nnbox.training.store import check_previous
 
-WARM_UP_STEPS = 2
-MEASURED_STEPS = 20
 CHECKPOINT_SHARE = 0.05
 WEIGHTS_NAME = "weights.safetensors"
 PROGRESS_NAME = "progress.csv"
@@ -93,7 +88,13 @@ def _run(
     plan, recipe = sampling_plan(job), job.schedule
     first, last = progress.schedule.epoch * plan.steps_per_epoch, recipe.maximum_epochs * plan.steps_per_epoch
     with closing(pool.batches(plan, first, last)) as batches:  # type: ignore[type-var]
-        timer: _StepTimer | None = _StepTimer(job, learner, progress.schedule.epoch, report)
+        steps_left = (recipe.maximum_epochs - progress.schedule.epoch) * recipe.iterations_per_epoch
+        timer = StepTimer(
+            (job.configuration.name, job.fold),
+            (recipe.iterations_per_epoch, steps_left),
+            learner.synchronize,
+            report,
+        )
         while progress.schedule.finished is None:
             started = time.perf_counter()
             rate = progress.schedule.rate
@@ -102,12 +103,9 @@ def _run(
                 losses.append(learner.train(next(batches), rate))
                 if learner.device.type == "cpu":
                     _require_finite(losses[-1], job, len(progress.history) + 1)
-                if timer is not None and timer.step_is_last():
-                    timer = None
+                timer.count_step()
             training_loss = _mean(losses, job, len(progress.history) + 1)
-            if timer is not None:
-                timer.tell()
-                timer = None
+            timer.tell()
             validation_loss, dice = _validate(job, learner, batches, len(progress.history) + 1)
             progress.schedule = next_state(progress.schedule, recipe, training_loss, validation_loss)
             record = EpochRecord(
@@ -155,44 +153,6 @@ def _require_finite(loss: Tensor, job: TrainingJob, epoch: int) -> None:
         )
 
 
-class _StepTimer:
-    """Measures the first steps after the warm-up and reports their mean time."""
-
-    def __init__(self, job: TrainingJob, learner: Learner, epochs_done: int, report: Callable[[Report], None]) -> None:
-        self._job, self._learner, self._report = job, learner, report
-        self._steps_left = (job.schedule.maximum_epochs - epochs_done) * job.schedule.iterations_per_epoch
-        self._steps, self._started = 0, time.perf_counter()
-        self._warm_up = min(WARM_UP_STEPS, job.schedule.iterations_per_epoch - 1)
-
-    def step_is_last(self) -> bool:
-        """Count a step; report and return True when enough were measured."""
-        self._steps += 1
-        if self._steps == self._warm_up:
-            self._synchronize()
-            self._started = time.perf_counter()
-        if self._steps < self._warm_up + MEASURED_STEPS:
-            return False
-        self.tell()
-        return True
-
-    def tell(self) -> None:
-        """Report the mean time of the steps measured so far."""
-        self._synchronize()
-        measured = self._steps - self._warm_up
-        timing = StepTiming(
-            configuration=self._job.configuration.name,
-            fold=self._job.fold,
-            steps=measured,
-            seconds_per_step=(time.perf_counter() - self._started) / measured,
-            steps_left=self._steps_left - self._steps,
-        )
-        self._report(timing)
-
-    def _synchronize(self) -> None:
-        if self._learner.device.type == "cuda":
-            torch.cuda.synchronize(self._learner.device)
-
-
 def _resume(job: TrainingJob, learner: Learner) -> _Progress:
     """Take up the job's checkpoint where there is one; bring the progress table to the same epoch."""
     found = read_checkpoint(job.folder, job.digest())
@@ -200,13 +160,13 @@ def _resume(job: TrainingJob, learner: Learner) -> _Progress:
         return _Progress(schedule=first_state(job.schedule))
     record, tensors = found
     learner.load(tensors, record.loss_scale)
-    _write_progress(job.folder / PROGRESS_NAME, record.history)
+    write_progress(job.folder / PROGRESS_NAME, record.history)
     return _Progress(schedule=record.schedule, history=list(record.history))
 
 
 def _save(job: TrainingJob, learner: Learner, progress: _Progress) -> None:
     """Write the progress table, and a checkpoint unless the last one is so recent that writing would cost over 5 %."""
-    _write_progress(job.folder / PROGRESS_NAME, tuple(progress.history))
+    write_progress(job.folder / PROGRESS_NAME, tuple(progress.history))
     started = time.monotonic()
     recent = started - progress.saved_at < progress.saving_seconds / CHECKPOINT_SHARE
     if recent and progress.schedule.finished is None:
@@ -221,19 +181,6 @@ def _save(job: TrainingJob, learner: Learner, progress: _Progress) -> None:
     )
     progress.saved_at = time.monotonic()
     progress.saving_seconds = progress.saved_at - started
-
-
-def _write_progress(path: Path, history: tuple[EpochRecord, ...]) -> None:
-    """Write one row per epoch; an undefined Dice is an empty cell."""
-    labels = len(history[0].dice) if history else 0
-    names = ("epoch", "rate", "training_loss", "validation_loss", "training_average", "validation_average")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*names, *(f"dice_{label + 1}" for label in range(labels)), "seconds"))
-    for record in history:
-        dice = ("" if value is None else f"{value:.6f}" for value in record.dice)
-        writer.writerow((*(getattr(record, name) for name in names), *dice, record.seconds))
-    atomic_write_text(path, text.getvalue())
 
 
 def _require_trainable(job: TrainingJob) -> None:

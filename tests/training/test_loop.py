@@ -11,18 +11,18 @@ from safetensors.numpy import load_file
 
 from nnbox.errors import ChangedRunError, DataError, PlanError, TrainingError
 from nnbox.files import digest_file
-from nnbox.training.job import EpochRecord, StepTiming
 from nnbox.training.loop import train_fold
+from nnbox.training.progress import EpochRecord, StepTiming
 
 
-class Interruption(Exception):
+class InterruptionError(Exception):
     pass
 
 
 def interrupt_after(epoch):
     def report(record):
         if isinstance(record, EpochRecord) and record.epoch == epoch:
-            raise Interruption
+            raise InterruptionError
 
     return report
 
@@ -81,7 +81,7 @@ def test_validation_steps_shrink_with_the_iterations(job):
 def test_an_interrupted_training_ends_with_the_same_bytes_whatever_the_workers(job, tmp_path, epoch):
     whole = train_fold(job, report=silent)
     parted = dataclasses.replace(job, folder=tmp_path / "parted", workers=epoch - 1)
-    with pytest.raises(Interruption):
+    with pytest.raises(InterruptionError):
         train_fold(parted, report=interrupt_after(epoch))
     told = []
     again = train_fold(dataclasses.replace(parted, workers=2 - epoch), report=told.append)
@@ -99,7 +99,7 @@ def test_a_finished_training_is_not_done_again(job):
 
 
 def test_what_the_report_raises_ends_the_training(job):
-    with pytest.raises(Interruption):
+    with pytest.raises(InterruptionError):
         train_fold(job, report=interrupt_after(1))
     assert not (job.folder / "weights.safetensors").exists()
 
