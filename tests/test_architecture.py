@@ -32,14 +32,15 @@ _FLOORS = {
     "report": 8,
     "stages": 9,
     "console": 10,
-    "cli": 11,
-    "__main__": 12,
+    "verbs": 11,
+    "cli": 12,
+    "__main__": 13,
 }
 _DOORS = {
     "SimpleITK": {"imaging/io.py", "imaging/integrity.py"},
     "batchgenerators": {"training/apply.py"},
     "rich": {"console.py"},
-    "typer": {"cli.py"},
+    "typer": {"cli/__init__.py", "cli/commands.py", "cli/options.py"},
 }
 _TORCH_ROOMS = {"network", "training", "inference"}
 

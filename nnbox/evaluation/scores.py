@@ -51,16 +51,35 @@ def score_case(
     scores = []
     for label, pair in enumerate(zip(*boxes, strict=True), start=1):
         box = _union([box for box in pair if box is not None])
-        scores.append(score_masks(reference[box] == label, prediction[box] == label, spacing_mm, tolerance_mm))
+        masks = (reference[box] == label, prediction[box] == label)
+        # The image decides what is flat, not the box: a label of one slice in a volume has a surface above and below.
+        scores.append(score_masks(*masks, spacing_mm, tolerance_mm, flat=reference.shape[0] == 1))
     return CaseScores(case=name, labels=tuple(scores))
 
 
+def dice_of_case(
+    reference: NDArray[np.integer], prediction: NDArray[np.integer], label_count: int
+) -> tuple[float | None, ...]:
+    """Return the Dice of each label alone, without surfaces; undefined where both are empty. See `score_case`."""
+    found: list[float | None] = []
+    for label in range(1, label_count + 1):
+        one, other = reference == label, prediction == label
+        voxels = int(np.count_nonzero(one)) + int(np.count_nonzero(other))
+        found.append(2 * int(np.count_nonzero(one & other)) / voxels if voxels else None)
+    return tuple(found)
+
+
 def score_masks(
-    reference: NDArray[np.bool_], prediction: NDArray[np.bool_], spacing_mm: Spacing3, tolerance_mm: float
+    reference: NDArray[np.bool_],
+    prediction: NDArray[np.bool_],
+    spacing_mm: Spacing3,
+    tolerance_mm: float,
+    *,
+    flat: bool,
 ) -> LabelScores:
     """Score one mask against another; see the module for what holds where one is empty.
 
-    A single slice (z == 1) is measured as a 2D image: its surface is the contour.
+    A flat image (one slice) is measured in 2D: its surface is the contour.
 
     Source: own.
 
@@ -69,12 +88,13 @@ def score_masks(
         prediction: the same.
         spacing_mm: (z, y, x).
         tolerance_mm: of the surface Dice.
+        flat: the image has one slice.
     """
     voxels = int(np.count_nonzero(reference)), int(np.count_nonzero(prediction))
     dice, near, hd95_mm = None, None, None
     if all(voxels):
         dice = 2 * int(np.count_nonzero(reference & prediction)) / sum(voxels)
-        if reference.shape[0] == 1:
+        if flat:
             distances = surface_distances(reference[0], prediction[0], spacing_mm[1:])
         else:
             distances = surface_distances(reference, prediction, spacing_mm)

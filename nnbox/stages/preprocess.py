@@ -96,7 +96,7 @@ def prepare_case(task: _Task) -> float:
     labels = None
     if task.case.label is not None:
         values, _ = read_labels(task.root / task.case.label)
-        labels = to_consecutive(values, tuple(label.value for label in plan.labels))
+        labels = to_consecutive(values, plan.labels)
     for folder, configuration in task.stores:
         arrays = prepare(image, labels, grid, plan, configuration)
         write_prepared(folder, task.case.name, arrays, grid)

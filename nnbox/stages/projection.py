@@ -82,8 +82,6 @@ def step_operations(configuration: ConfigurationPlan) -> float:
     return voxels * operations_per_voxel(configuration.topology)
 
 
-
-
 def duration(seconds: float) -> str:
     """Write a duration for people: ``45 s``, ``12 min``, ``3.5 h``, ``12 days``."""
     if seconds < 120:

@@ -32,7 +32,9 @@ def select(context: Context, job: Job, complete: Complete) -> Selection | None:
     """
     evidence = cross_validate(context, job, complete)
     if evidence is None:
-        context.journal.warn("no_candidate", "no configuration with full-resolution output is trained: nothing to choose")
+        context.journal.warn(
+            "no_candidate", "no configuration with full-resolution output is trained: nothing to choose"
+        )
         return None
     write_record(context.workspace.crossvalidation, evidence)
     winner, reason = choose_candidate(evidence.candidates)

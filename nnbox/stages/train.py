@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from nnbox import __version__
 from nnbox.errors import IncompleteOutputError, PlanError, UsageError
@@ -16,13 +15,13 @@ from nnbox.records.plan import Folds, Plan
 from nnbox.records.results import Selection
 from nnbox.rules.folds import make_folds
 from nnbox.stages.context import Context, TakenIn, open_context
-from nnbox.stages.intake import take_in_dataset
+from nnbox.stages.intake import keep, take_in_dataset
 from nnbox.stages.job import Job
 from nnbox.stages.journal import Journal, Listener
 from nnbox.stages.lock import held
 from nnbox.stages.options import TrainOptions, Until
 from nnbox.stages.packaging import TaskPredictions, expected_cases, package_model, submit
-from nnbox.stages.planning import plan_dataset
+from nnbox.stages.planning import plan_found
 from nnbox.stages.prediction import Ensemble, PredictionSettings, predict_all
 from nnbox.stages.preprocess import preprocess
 from nnbox.stages.resources import disk_need, require_card, require_disk, require_writable, worker_count
@@ -82,14 +81,14 @@ def train_task(context: Context, options: TrainOptions, recipe: Recipe, device: 
     if options.until is Until.INTAKE:
         return TaskOutcome(workspace=workspace)
 
-    fingerprint, plan = plan_dataset(context, found, recipe=options.recipe, memory_gb=options.planning_memory_gb)
+    plan = plan_found(found, options.recipe, options.planning_memory_gb)
     if not plan.trainable:
         raise PlanError(f"this plan cannot be trained: {plan.why_not_trainable}")
     folds = _folds(found.taken)
     schedule = schedule_units(plan, folds, _configurations(options, plan), _chosen_folds(options, folds))
     job = Job(
         taken=found.taken,
-        fingerprint=fingerprint,
+        fingerprint=found.fingerprint,
         plan=plan,
         folds=folds,
         recipe=recipe,
@@ -98,8 +97,7 @@ def train_task(context: Context, options: TrainOptions, recipe: Recipe, device: 
         configurations=schedule.configurations,
     )
     require_unchanged(context, [training_unit(context, job, place) for place in schedule.units])
-    write_record(workspace.dataset, found.taken.dataset)
-    write_record(workspace.fingerprint, fingerprint)
+    keep(context, found)
     write_record(workspace.plan, plan)
     write_record(workspace.folds, folds)
     sizes = "; ".join(f"{item.name} patch {item.patch_size} batch {item.batch_size}" for item in plan.configurations)
@@ -109,7 +107,7 @@ def train_task(context: Context, options: TrainOptions, recipe: Recipe, device: 
     if options.until is Until.PLAN:
         return TaskOutcome(workspace=workspace, plan=plan)
 
-    require_disk(workspace.root, disk_need(plan, fingerprint))
+    require_disk(workspace.root, disk_need(plan, job.fingerprint))
     require_card(device, plan)
     preprocess(context, job.taken, plan, schedule.configurations)
     if options.until is Until.PREPROCESS:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from surface_distance import metrics
 
-from nnbox.evaluation.scores import score_case, score_masks
+from nnbox.evaluation.scores import dice_of_case, score_case, score_masks
 from nnbox.evaluation.surface import SurfaceDistances, hausdorff95_mm, surface_distances
 
 _SPACINGS = [(1.0, 1.0, 1.0), (5.0, 0.8, 0.8), (0.5, 1.3, 2.1)]
@@ -31,7 +31,7 @@ def _package(reference, prediction, spacing_mm, tolerance_mm):
 
 
 def _assert_equal_to_the_package(reference, prediction, spacing_mm, tolerance_mm):
-    ours = score_masks(reference, prediction, spacing_mm, tolerance_mm)
+    ours = score_masks(reference, prediction, spacing_mm, tolerance_mm, flat=reference.shape[0] == 1)
     theirs = _package(reference, prediction, spacing_mm, tolerance_mm)
     np.testing.assert_allclose((ours.dice, ours.surface_dice, ours.hd95_mm), theirs, rtol=0, atol=1e-6)
 
@@ -134,10 +134,10 @@ def test_scores_do_not_depend_on_order_of_arguments_mirroring_or_margin(seed, sp
     rng = np.random.default_rng(seed)
     reference, prediction = rng.random((2, 5, 6, 7)) < 0.2
     reference[2, 2, 2] = prediction[3, 3, 3] = True
-    one = score_masks(reference, prediction, spacing, 1.0)
-    swapped = score_masks(prediction, reference, spacing, 1.0)
-    mirrored = score_masks(np.flip(reference, axis), np.flip(prediction, axis), spacing, 1.0)
-    padded = score_masks(np.pad(reference, 3), np.pad(prediction, 3), spacing, 1.0)
+    one = score_masks(reference, prediction, spacing, 1.0, flat=False)
+    swapped = score_masks(prediction, reference, spacing, 1.0, flat=False)
+    mirrored = score_masks(np.flip(reference, axis), np.flip(prediction, axis), spacing, 1.0, flat=False)
+    padded = score_masks(np.pad(reference, 3), np.pad(prediction, 3), spacing, 1.0, flat=False)
     for other in (swapped, mirrored, padded):
         assert other.dice == one.dice
         assert other.surface_dice == pytest.approx(one.surface_dice, abs=1e-9)
@@ -157,7 +157,7 @@ def test_hd95_is_the_larger_percentile_with_elements_weighted_by_size():
 
 def test_a_perfect_prediction_scores_one_and_no_distance():
     reference, _ = _pair((8, 9, 10), 3)
-    scores = score_masks(reference, reference.copy(), (2.0, 1.0, 1.0), 0.0)
+    scores = score_masks(reference, reference.copy(), (2.0, 1.0, 1.0), 0.0, flat=False)
     assert (scores.dice, scores.surface_dice, scores.hd95_mm) == (1.0, 1.0, 0.0)
 
 
@@ -169,3 +169,23 @@ def test_shapes_that_differ_are_refused():
 def test_an_empty_mask_has_no_surface():
     with pytest.raises(ValueError, match="no surface"):
         surface_distances(np.zeros((2, 2, 2), dtype=bool), np.ones((2, 2, 2), dtype=bool), (1.0, 1.0, 1.0))
+
+
+def test_a_label_of_one_slice_in_a_volume_is_measured_as_a_volume():
+    reference = np.zeros((6, 12, 12), int)
+    prediction = np.zeros((6, 12, 12), int)
+    reference[2, 3:9, 3:9] = 1
+    prediction[2, 4:9, 3:10] = 1
+    spacing = (3.0, 1.0, 1.0)
+    ours = score_case("case", reference, prediction, spacing, 1, 1.0).labels[0]
+    theirs = _package(reference == 1, prediction == 1, spacing, 1.0)
+    np.testing.assert_allclose((ours.dice, ours.surface_dice, ours.hd95_mm), theirs, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_dice_alone_is_the_dice_of_the_full_scores(seed):
+    rng = np.random.default_rng(seed)
+    reference, prediction = rng.integers(0, 4, (2, 5, 6, 7))
+    prediction[prediction == 3] = 0
+    full = score_case("case", reference, prediction, (1.0, 1.0, 1.0), 4, 1.0)
+    assert dice_of_case(reference, prediction, 4) == tuple(label.dice for label in full.labels)

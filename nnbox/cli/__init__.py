@@ -1,0 +1,69 @@
+"""The typer door: words on a command line into verbs, and failures into exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+from nnbox.cli.commands import app
+from nnbox.cli.options import LIST_OPTIONS
+from nnbox.errors import NnboxError, Severity, UsageError
+
+_BUG = 70
+
+
+def _spread_lists(words: Sequence[str]) -> list[str]:
+    """Turn ``--folds 0 1`` into ``--folds 0 --folds 1``: what people type, in the form click reads."""
+    spread: list[str] = []
+    option: str | None = None
+    values = 0
+    for word in words:
+        if word.startswith("-"):
+            option, values = (word, 0) if word in LIST_OPTIONS else (None, 0)
+        elif option is not None:
+            values += 1
+            if values > 1:
+                spread.append(option)
+        spread.append(word)
+    return spread
+
+
+def _end_politely(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code (0, 2 usage, 3 data, 4 plan, 5 resources, 6 training, 7 output, 70 bug)."""
+    from nnbox.console import complain
+
+    arguments = list(sys.argv[1:] if words is None else words)
+    signal.signal(signal.SIGTERM, _end_politely)
+    try:
+        if not arguments and "NNBOX_INPUT" in os.environ:
+            from nnbox import verbs
+
+            arguments = verbs.decide(Path(os.environ["NNBOX_INPUT"]), os.environ.get("NNBOX_OUTPUT"))
+        code = app(_spread_lists(arguments or ["--help"]), standalone_mode=False, prog_name="nnbox")
+    except NnboxError as error:
+        complain(Severity.ERROR, str(error))
+        return error.exit_code
+    except TyperException as error:
+        complain(Severity.ERROR, f"{error.format_message()} (see nnbox --help)")
+        return UsageError.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        complain(Severity.ERROR, "interrupted; the same command continues where it stopped")
+        return 130
+    except Exception:  # noqa: BLE001 - the last door: a bug must be told as one
+        complain(Severity.ERROR, "this is a bug in nnbox; please report it with the lines below")
+        sys.stderr.write(traceback.format_exc())
+        return _BUG
+    return code if isinstance(code, int) else 0

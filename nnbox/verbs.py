@@ -1,0 +1,190 @@
+"""What each verb does, from option records to what the user sees."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from nnbox.console import listen, print_raw, say, show_table
+from nnbox.errors import IncompleteOutputError, UsageError
+from nnbox.files import atomic_write_text
+from nnbox.intake.options import IntakeOptions
+from nnbox.records.codec import dumps, encode
+from nnbox.stages.options import PredictOptions, TrainOptions
+
+
+class PlanForm(StrEnum):
+    """How a plan is printed."""
+
+    ARGUMENT = "argument"
+    JSON = "json"
+    TEXT = "text"
+    LATEX = "latex"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanSource:
+    """Where a plan's numbers come from: a data set or a fingerprint file.
+
+    Attributes:
+        root: the data set, or None.
+        fingerprint: the file, or None.
+        task: which task of the file.
+        intake: what is said about the data set.
+        workers: worker processes.
+    """
+
+    root: Path | None
+    fingerprint: Path | None
+    task: str | None
+    intake: IntakeOptions
+    workers: int | None
+
+
+def plan_form(*, as_json: bool, as_text: bool, as_latex: bool) -> PlanForm:
+    """Return the form asked for.
+
+    Raises:
+        UsageError: more than one.
+    """
+    asked = [
+        form
+        for form, wanted in ((PlanForm.JSON, as_json), (PlanForm.TEXT, as_text), (PlanForm.LATEX, as_latex))
+        if wanted
+    ]
+    if len(asked) > 1:
+        raise UsageError("--json, --text and --latex exclude each other; choose one")
+    return asked[0] if asked else PlanForm.ARGUMENT
+
+
+def inspect(
+    root: Path, intake: IntakeOptions, *, recipe: str, planning_memory_gb: float | None, workers: int | None
+) -> None:
+    """Show what was detected, every problem, what would be trained and the disk it needs."""
+    from nnbox.stages.inspect import inspect_root
+
+    inspect_root(root, intake, recipe=recipe, planning_memory_gb=planning_memory_gb, workers=workers)
+
+
+def plan(source: PlanSource, *, recipe: str, planning_memory_gb: float | None, form: PlanForm) -> None:
+    """Print the plan of a data set or of a fingerprint."""
+    from nnbox.rules.methods import methods_text, plan_argument
+    from nnbox.stages.planning import plan_from_data, plan_from_file
+    from nnbox.stages.resources import worker_count
+
+    root = source.root
+    if (root is None) == (source.fingerprint is None):
+        raise UsageError("plan needs either --input DIR or --fingerprint FILE")
+    if source.fingerprint is not None:
+        fingerprint, planned = plan_from_file(source.fingerprint, source.task, recipe, planning_memory_gb)
+    elif root is not None:
+        workers = worker_count(source.workers)
+        fingerprint, planned = plan_from_data(root, source.intake, recipe, planning_memory_gb, workers, listen)
+    if form is PlanForm.JSON:
+        print_raw(dumps(planned))
+    elif form is PlanForm.ARGUMENT:
+        print_raw(plan_argument(planned))
+    else:
+        print_raw(methods_text(planned, fingerprint, latex=form is PlanForm.LATEX))
+
+
+def train(options: TrainOptions) -> None:
+    """Do the whole line and show what came out."""
+    from nnbox.stages.summary import result_rows, selection_sentence
+    from nnbox.stages.train import train as run_train
+
+    for outcome in run_train(options, listen):
+        evidence = outcome.workspace.crossvalidation
+        if outcome.selection is None or outcome.plan is None or not evidence.exists():
+            continue
+        columns, rows = result_rows(evidence, outcome.plan)
+        show_table(f"{outcome.plan.task}: cross-validation", columns, rows)
+        say(selection_sentence(outcome.selection, outcome.plan))
+
+
+def predict(options: PredictOptions) -> None:
+    """Predict unlabelled images with a bundle, then write and check the archive."""
+    from nnbox.stages.predict import predict as run_predict
+
+    run_predict(options, listen)
+
+
+def evaluate(
+    predictions: Path, references: Path, *, tolerances: tuple[str, ...] | None, json_file: Path | None
+) -> None:
+    """Score a folder of label maps and show the means; every case goes into the JSON file."""
+    from nnbox.evaluation.summary import summarize
+    from nnbox.stages.evaluate import evaluate_folders
+    from nnbox.stages.resources import available_cpus
+
+    found = evaluate_folders(predictions, references, tolerances, workers=available_cpus())
+    summary = summarize(found.cases)
+    rows = [
+        [
+            str(value),
+            _number(item.dice),
+            _number(item.surface_dice),
+            f"{tolerance:g}",
+            _number(item.hd95_mm),
+            str(item.cases),
+        ]
+        for value, tolerance, item in zip(found.label_values, found.tolerances_mm, summary, strict=True)
+    ]
+    columns = ["label", "Dice", "surface Dice", "tolerance mm", "HD95 mm", "cases"]
+    show_table(f"{len(found.cases)} cases: means over cases", columns, rows)
+    if json_file is not None:
+        document = {"evaluation": encode(found), "means": encode(summary)}
+        atomic_write_text(json_file, json.dumps(document, indent=1) + "\n")
+        say(f"every case: {json_file}")
+
+
+def check_submission(archive: Path, root: Path, exclude: Path | None) -> None:
+    """Check a result archive against the test images of a data set.
+
+    Raises:
+        IncompleteOutputError: with every defect.
+    """
+    from nnbox.stages.submission import check_archive
+
+    problems, count = check_archive(archive, root, exclude)
+    if problems:
+        raise IncompleteOutputError(f"{archive}: {len(problems)} defects:", problems)
+    say(f"{archive}: {count} cases, every check passed")
+
+
+def synthesize(folder: Path, *, preset: str, seed: int) -> None:
+    """Make a small synthetic data set."""
+    from nnbox.synthesize import synthesize as make
+
+    make(folder, preset=preset, seed=seed)
+    say(f"made {folder} (preset {preset}, seed {seed})")
+
+
+def decide(root: Path, output: str | None) -> list[str]:
+    """Choose the verb when none was typed: labelled data and no model → train; a model and no labels → predict.
+
+    Raises:
+        UsageError: neither; the message says what was seen and what to type.
+    """
+    from nnbox.stages.predict import find_model
+    from nnbox.stages.survey import survey
+
+    seen = survey(root)
+    model = find_model(None, root, Path(output) if output else None)
+    if seen.labelled and model is None:
+        say(f"{seen.sentence}, and no model: train")
+        return ["train"]
+    if model is not None and seen.images and not seen.labelled:
+        say(f"{seen.sentence}, and a model at {model}: predict")
+        return ["predict"]
+    found = f"a model at {model}" if model is not None else "no model"
+    raise UsageError(
+        f"{root}: {seen.sentence}, and {found}. What to do: type 'train' for a labelled data set, 'predict' with a model "
+        "mounted at /model, or 'inspect' to see what was detected; for example: docker run --gpus all -v data:/input nnbox train"
+    )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
