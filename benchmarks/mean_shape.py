@@ -48,7 +48,8 @@ def learn(references: Sequence[NDArray[np.integer]], label_count: int) -> MeanSh
         frequency = np.mean([fitted(mask.astype(np.float32), common) for mask in masks], axis=0, dtype=np.float32)
         fits = [fitted(frequency, mask.shape) for mask in masks]
         means = [
-            float(np.mean([dice(mask, fit > limit) for mask, fit in zip(masks, fits, strict=True)])) for limit in THRESHOLDS
+            float(np.mean([dice(mask, fit > limit) for mask, fit in zip(masks, fits, strict=True)]))
+            for limit in THRESHOLDS
         ]
         frequencies.append(frequency)
         thresholds.append(float(THRESHOLDS[int(np.argmax(means))]))

@@ -1,0 +1,135 @@
+"""``predict``: unlabelled images and a model bundle in, label maps and a checked archive out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from nnbox.errors import DataError, UsageError
+from nnbox.intake.take_in import take_in
+from nnbox.layouts.detect import find_tasks
+from nnbox.network.device import choose_device
+from nnbox.records.dataset import Case, Dataset
+from nnbox.stages.context import Context, TakenIn, open_context
+from nnbox.stages.intake import require_sound
+from nnbox.stages.journal import Journal, Listener
+from nnbox.stages.lock import held
+from nnbox.stages.options import PredictOptions
+from nnbox.stages.packaging import TaskPredictions, expected_cases, submit
+from nnbox.stages.prediction import Ensemble, PredictionSettings, predict_all
+from nnbox.stages.resources import require_writable, worker_count
+from nnbox.stages.workspace import Workspace
+from nnbox.submission.bundle import MANIFEST, ModelBundle, open_bundle
+
+_PLACES = (Path("/opt/ml/model"), Path("/model"), Path("/weights"))
+_FLAT = "flat"
+
+
+def predict(options: PredictOptions, listener: Listener) -> tuple[Path, ...]:
+    """Predict every task below the input and write one checked archive; return the label maps.
+
+    Raises:
+        NnboxError: with the exit code of what went wrong; see `nnbox.errors`.
+    """
+    roots = find_tasks(options.input)
+    require_writable(options.output)
+    with held(options.output / ".lock"), tempfile.TemporaryDirectory(dir=options.output, prefix=".model-") as scratch:
+        device = choose_device(options.device)
+        listener(None, f"device: {device.name} ({device.description})")
+        tasks = []
+        for root in roots:
+            several = len(roots) > 1
+            workspace = Workspace(options.output / root.name if several else options.output)
+            workspace.root.mkdir(parents=True, exist_ok=True)
+            context = open_context(root, workspace, Journal(workspace.log, listener), worker_count(options.workers))
+            model = _require_model(options, root.name if several else None)
+            bundle = open_bundle(model, Path(scratch))
+            context.journal.say("model", f"model: {model}, {bundle.manifest.task}, {bundle.selection.candidate}")
+            taken, cases = _cases(context, options, bundle)
+            settings = PredictionSettings(
+                folds=options.folds,
+                mirroring=options.mirroring,
+                replace_nonfinite=options.intake.replace_nonfinite,
+            )
+            files = predict_all(context, taken, cases, Ensemble(bundle, device, settings))
+            expected = expected_cases(root, bundle.manifest.task, cases, bundle.plan)
+            tasks.append(TaskPredictions(task=bundle.manifest.task, files=files, expected=expected))
+        workspace = Workspace(options.output)
+        archive = workspace.submission(tasks[0].task if len(tasks) == 1 else "submission")
+        submit(archive, tasks, Journal(workspace.log, listener))
+    return tuple(path for task in tasks for path in task.files)
+
+
+def find_model(named: Path | None, root: Path, output: Path | None, task: str | None = None) -> Path | None:
+    """Return the model bundle: the named one, else the first of the known places that holds one.
+
+    Known places, in this order: /opt/ml/model, /model, /weights, the output folder, ``<input>/nnbox``. With several
+    tasks each has its own folder in such a place.
+    """
+    if named is not None:
+        own = named / task if task is not None else named
+        return next((place for place in _bundles(own)), own if task is None else next(_bundles(named), named))
+    places = [*_PLACES, *([output] if output is not None else []), root / "nnbox"]
+    for place in places:
+        for folder in [place / task] if task is not None else [place]:
+            if (found := next(_bundles(folder), None)) is not None:
+                return found
+    return None
+
+
+def _bundles(place: Path) -> Iterator[Path]:
+    """Yield what may be a bundle at a place: the place itself, its ``model`` folder, its archive."""
+    if place.is_file():
+        yield place
+    for folder in (place, place / "model"):
+        if (folder / MANIFEST).is_file():
+            yield folder
+    archive = place / "model.tar.gz"
+    if archive.is_file():
+        yield archive
+
+
+def _require_model(options: PredictOptions, task: str | None) -> Path:
+    model = find_model(options.model, options.input, options.output, task)
+    if model is None:
+        looked = ", ".join(str(place) for place in (*_PLACES, options.output, options.input / "nnbox"))
+        raise UsageError(
+            f"no model was found in {looked}. What to do: name one with --model, mount one at /model, or train first."
+        )
+    return model
+
+
+def _cases(context: Context, options: PredictOptions, bundle: ModelBundle) -> tuple[TakenIn, tuple[Case, ...]]:
+    """Read the images to predict and see that they are of the model's task."""
+    result = take_in(context.root, options.intake, workers=context.workers, purpose="predict")
+    dataset = require_sound(result.dataset, result.problems, context.journal, context.root)
+    require_same_task(dataset, bundle)
+    if not dataset.test_cases:
+        raise DataError(f"{context.root} holds no unlabelled images; there is nothing to predict")
+    context.journal.say("intake", f"input: {dataset.layout}, {len(dataset.test_cases)} images to predict")
+    return TakenIn(dataset=dataset, digests=result.digests), dataset.test_cases
+
+
+def require_same_task(dataset: Dataset, bundle: ModelBundle) -> None:
+    """Refuse to predict with a model of another task: another name, other channels, or another dimension.
+
+    A flat folder of images has no name and no channel names; there the number of channels decides.
+
+    Raises:
+        DataError: what differs, and what to do.
+    """
+    plan = bundle.plan
+    remedy = "What to do: give the images of the model's task, or another --model"
+    wanted = [channel.name for channel in plan.channels]
+    found = [channel.name for channel in dataset.channels]
+    if len(found) != len(wanted):
+        raise DataError(f"the images have {len(found)} channels, the model expects {len(wanted)} ({wanted}). {remedy}.")
+    if dataset.dimension != plan.dimension:
+        raise DataError(f"the images are {dataset.dimension}D, the model is {plan.dimension}D. {remedy}.")
+    if dataset.layout == _FLAT:
+        return
+    if dataset.task != plan.task:
+        raise DataError(f"the images are of {dataset.task}, the model is of {plan.task}. {remedy}.")
+    if [name.lower() for name in found] != [name.lower() for name in wanted]:
+        raise DataError(f"the images have the channels {found}, the model expects {wanted}. {remedy}.")
