@@ -100,7 +100,7 @@ def _decide_scheme(channel: Channel, chosen: Normalization) -> Decision:
         sentence = f"Channel {channel.name} is CT, but the fingerprint holds no intensities to scale it by."
     else:
         sentence = (
-            f"Channel {channel.name} is CT: clipped to [{chosen.lower:g}, {chosen.upper:g}], then (x - {chosen.mean:g}) "
+            f"Channel {channel.name} is CT: clipped to [{chosen.lower:g}, {chosen.upper:g}], then (x - {chosen.mean:g})"
             f"/ {chosen.sd:g}, from the foreground of all training cases."
         )
     return Decision(

@@ -176,8 +176,8 @@ def _decide_kept(low: Stage, stage: Stage, rulebook: Rulebook, *, kept: bool) ->
     else:
         fewer = "fewer" if kept else "not fewer"
         sentence = (
-            f"{factor:g} times the {low.voxels:,} voxels of the low resolution are {fewer} than the {stage.voxels:,} at "
-            f"full resolution, so it is {'kept' if kept else 'dropped and there is no cascade'}."
+            f"{factor:g} times the {low.voxels:,} voxels of the low resolution are {fewer} than the {stage.voxels:,} "
+            f"at full resolution, so it is {'kept' if kept else 'dropped and there is no cascade'}."
         )
     inputs = {"full_voxels": stage.voxels, "low_voxels": low.voxels, "factor": factor}
     return Decision(
