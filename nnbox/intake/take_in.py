@@ -1,0 +1,206 @@
+"""From a folder to a checked data set: every case read once, every problem told at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from nnbox.errors import Problem, Severity
+from nnbox.imaging.statistics import combine_intensities
+from nnbox.intake.advice import training_findings
+from nnbox.intake.agreement import channel_problems, dimension_problems
+from nnbox.intake.choices import channel_names, channels_of, mirror_axes, recorded, without_excluded
+from nnbox.intake.facts import CaseReading, CaseTask, IntakeResult
+from nnbox.intake.options import IntakeOptions
+from nnbox.intake.tables import read_patients, read_splits
+from nnbox.intake.workers import read_cases, values_of_cases
+from nnbox.layouts.detect import detect
+from nnbox.layouts.draft import LayoutDraft
+from nnbox.records.dataset import Case, Dataset, InputDigests, Label
+from nnbox.records.fingerprint import Fingerprint
+
+Purpose = Literal["train", "predict"]
+_MOST_INFERRED_LABELS = 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """A data set whose files have been read but whose cases have not been compared with each other."""
+
+    draft: LayoutDraft
+    labels: tuple[Label, ...]
+    cases: tuple[Case, ...]
+    test_cases: tuple[Case, ...]
+    readings: tuple[CaseReading, ...]
+    problems: tuple[Problem, ...]
+
+
+def take_in(
+    root: Path,
+    options: IntakeOptions,
+    *,
+    workers: int,
+    known: InputDigests | None = None,
+    purpose: Purpose = "train",
+) -> IntakeResult:
+    """Check a data set completely and measure it; nothing under the root is changed.
+
+    Args:
+        root: folder of one data set.
+        options: the user's decisions.
+        workers: processes to read with; 0 or 1: this one.
+        known: digests of an earlier run, reused for files of the same size and time.
+        purpose: ``predict`` looks at the unlabelled images only.
+
+    Returns:
+        The record (None if anything is an error), every finding, and what was measured.
+
+    Raises:
+        UsageError: the root is no folder or cannot be listed.
+    """
+    found = _read(root, options, workers, known, training=purpose == "train")
+    dataset, problems = _judge(found, options, training=purpose == "train")
+    problems = tuple(sorted(problems, key=lambda problem: problem.severity is not Severity.ERROR))
+    whole = [reading for reading in found.readings if reading.fingerprint is not None]
+    warnings = tuple(problem for problem in problems if problem.severity is Severity.WARNING)
+    return IntakeResult(
+        task=dataset.task,
+        dataset=replace(dataset, warnings=warnings) if warnings == problems else None,
+        problems=problems,
+        digests=InputDigests(files=dict(sorted(pair for reading in found.readings for pair in reading.digests))),
+        facts=tuple(reading.facts for reading in found.readings if reading.facts is not None),
+        fingerprints=tuple(reading.fingerprint for reading in whole if reading.fingerprint is not None),
+        foreground=tuple(reading.foreground for reading in whole if reading.foreground is not None),
+    )
+
+
+def fingerprint_of(result: IntakeResult) -> Fingerprint:
+    """Combine the cases' measurements.
+
+    Raises:
+        DataError: the data set has errors, no training cases, or no foreground.
+    """
+    dataset = result.require_dataset()
+    return Fingerprint(
+        task=dataset.task,
+        dimension=dataset.dimension,
+        channels=dataset.channels,
+        labels=dataset.labels,
+        cases=result.fingerprints,
+        intensities=combine_intensities(result.foreground),
+    )
+
+
+def _read(root: Path, options: IntakeOptions, workers: int, known: InputDigests | None, *, training: bool) -> _Found:
+    draft = detect(root, channel_count=len(options.channels) if options.channels else None)
+    chosen = without_excluded(draft, options, training=training)
+    names = [case.name for case in chosen.cases]
+    others = [*options.exclude, *(case.name for case in draft.test_cases)]
+    patients, patient_problems = read_patients(root, options.patients, names, others) if training else ({}, ())
+    cases = tuple(replace(case, patient=patients.get(case.name)) for case in chosen.cases)
+    stated = draft.channels if draft.channels is not None else options.channels
+    template = CaseTask(
+        root=str(root),
+        case=Case(name="", images=(), label=None, output_name=""),
+        labels=draft.labels or (),
+        channels=None if stated is None else len(stated),
+        trust_image_grid=options.trust_image_grid,
+        replace_nonfinite=options.replace_nonfinite,
+        known={} if known is None else dict(known.files),
+    )
+    tasks = [_for_case(template, case) for case in (*cases, *chosen.test_cases)]
+    labels = template.labels
+    label_problems: tuple[Problem, ...] = ()
+    if draft.labels is None and draft.layout == "bare":
+        labels, label_problems = _inferred_labels(values_of_cases(tasks, workers))
+    readings = read_cases([replace(task, labels=labels) for task in tasks], workers)
+    return _Found(
+        draft=draft,
+        labels=labels,
+        cases=cases,
+        test_cases=chosen.test_cases,
+        readings=readings,
+        problems=(
+            *chosen.problems,
+            *patient_problems,
+            *label_problems,
+            *(problem for reading in readings for problem in reading.problems),
+        ),
+    )
+
+
+def _for_case(template: CaseTask, case: Case) -> CaseTask:
+    """Return the task of one case with the digests of its own folders only: less to send to a worker."""
+    folders = {file.rpartition("/")[0] for file in (*case.images, case.label or case.images[0])}
+    stems = (case.name, *(file.rpartition("/")[2].split(".")[0] for file in case.images))
+    known = {
+        file: state
+        for file, state in template.known.items()
+        if file.rpartition("/")[0] in folders and file.rpartition("/")[2].startswith(stems)
+    }
+    return replace(template, case=case, known=known)
+
+
+def _inferred_labels(values: tuple[int, ...]) -> tuple[tuple[Label, ...], tuple[Problem, ...]]:
+    """Name the values found in label maps without a ``dataset.json``."""
+    foreground = [value for value in values if 0 < value <= 65535]
+    if len(foreground) <= _MOST_INFERRED_LABELS:
+        return tuple(Label(value=value, name=f"label_{value}") for value in foreground), ()
+    problem = Problem(
+        severity=Severity.ERROR,
+        what=f"the label maps hold {len(foreground)} different values",
+        expected=f"at most {_MOST_INFERRED_LABELS} labels",
+        remedy="check that labelsTr holds label maps, or describe the labels in a dataset.json",
+        file="labelsTr",
+    )
+    return tuple(Label(value=value, name=f"label_{value}") for value in foreground), (problem,)
+
+
+def _judge(found: _Found, options: IntakeOptions, *, training: bool) -> tuple[Dataset, tuple[Problem, ...]]:
+    """Compare the cases with each other; return the record without its warnings, and all findings."""
+    draft = found.draft
+    by_name = {case.name: case for case in (*found.cases, *found.test_cases)}
+    facts = tuple(reading.facts for reading in found.readings if reading.facts is not None)
+    names, name_problems = channel_names(draft, options, facts)
+    dimension, dimension_findings = dimension_problems(facts, draft.dimension, by_name)
+    axes, axis_problems = mirror_axes(options)
+    folds = None
+    fold_problems: tuple[Problem, ...] = ()
+    if training and options.splits is not None:
+        patients = {case.name: case.patient for case in found.cases if case.patient is not None}
+        cases = [case.name for case in found.cases]
+        folds, fold_problems = read_splits(options.splits, cases, options.exclude, patients)
+    dataset = Dataset(
+        task=draft.task,
+        layout=draft.layout,
+        dimension=dimension,
+        channels=channels_of(names),
+        labels=found.labels,
+        cases=found.cases,
+        test_cases=found.test_cases,
+        folds=folds,
+        choices=recorded(options, axes),
+        warnings=(),
+    )
+    problems = [*found.problems, *name_problems, *dimension_findings, *axis_problems, *fold_problems]
+    if draft.channels is None and options.channels is None:
+        problems += channel_problems(facts, len(names), by_name)
+    if training:
+        problems += training_findings(dataset, found.readings, names_known=draft.channels is not None)
+    errors = any(problem.severity is Severity.ERROR for problem in problems)
+    if not errors and not (found.cases if training else found.test_cases):
+        problems.append(_nothing_to_do(draft, training=training))
+    return dataset, tuple(problems)
+
+
+def _nothing_to_do(draft: LayoutDraft, *, training: bool) -> Problem:
+    if training:
+        what = f"there are no labelled cases, only {len(draft.test_cases)} image(s) without a label ({draft.layout})"
+        expected = "images in imagesTr with label maps in labelsTr, or a dataset.json that lists them"
+        remedy = "add label maps, or use these images with nnbox predict"
+    else:
+        what = f"there are no unlabelled images, only {len(draft.cases)} labelled case(s) ({draft.layout})"
+        expected = "images in imagesTs, or a flat folder of images"
+        remedy = "put the images to predict there, or name their folder with --input"
+    return Problem(severity=Severity.ERROR, what=what, expected=expected, remedy=remedy)
