@@ -73,6 +73,15 @@ def whole_numbers(values: NDArray[np.generic]) -> NDArray[np.int32] | None:
     return values.astype(np.int32, copy=False)
 
 
+def has_utf8_name(path: Path) -> bool:
+    """Return whether a path is valid UTF-8; one that is not makes SimpleITK abort the process."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def has_grey_palette(path: Path) -> bool:
     """Return whether a BMP file stores grey values through a palette, which ITK expands to RGB."""
     with path.open("rb") as stream:

@@ -33,6 +33,7 @@ from nnbox.imaging.header import (
     ImageHeader,
     ImageReadError,
     has_grey_palette,
+    has_utf8_name,
     refused,
     whole_numbers,
 )
@@ -210,7 +211,7 @@ def _reader(path: Path) -> Iterator[sitk.ImageFileReader]:
     name = _READERS[_ending(path)]
     if not path.is_file():
         raise refused(path, "it is not there, or not a file", "an image file", "put it there, or --exclude its case")
-    if not _is_utf8(path):
+    if not has_utf8_name(path):
         raise refused(path, "its name is no valid UTF-8", "a readable name", "rename it")  # SimpleITK would abort
     with contextlib.ExitStack() as stack:
         # Asked for x.nii.gz, the NIfTI library takes its voxels from x.nii where that lies beside it.
@@ -226,14 +227,6 @@ def _reader(path: Path) -> Iterator[sitk.ImageFileReader]:
             yield reader
         except (RuntimeError, UnicodeError, MemoryError) as error:
             raise refused(path, f"it cannot be read ({_reason(error)})", f"a whole {_ending(path)} file") from None
-
-
-def _is_utf8(path: Path) -> bool:
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _header(path: Path, reader: sitk.ImageFileReader) -> ImageHeader:
