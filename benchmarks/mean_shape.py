@@ -41,7 +41,7 @@ def dice(reference: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> float:
 
 def learn(references: Sequence[NDArray[np.integer]], label_count: int) -> MeanShape:
     """Average the labels of the training cases and choose a threshold per label on the same cases."""
-    common = tuple(int(round(float(size))) for size in np.median([item.shape for item in references], axis=0))
+    common = tuple(round(float(size)) for size in np.median([item.shape for item in references], axis=0))
     frequencies, thresholds = [], []
     for label in range(1, label_count + 1):
         masks = [item == label for item in references]

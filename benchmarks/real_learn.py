@@ -42,7 +42,7 @@ def main() -> None:
     baseline = mean_dice(shape, [labels[name] for name in validation])
     evidence = json.loads((out / "crossvalidation.json").read_text())
     found = evidence["candidates"][0]["mean_dice_per_label"]
-    print(f"| 52 validation cases | anterior | posterior |\n|---|---|---|")
+    print("| 52 validation cases | anterior | posterior |\n|---|---|---|")
     print(f"| mean shape | {baseline[0]:.4f} | {baseline[1]:.4f} |")
     print(f"| 3d_fullres, {EPOCHS} epochs x {ITERATIONS} iterations | {found[0]:.4f} | {found[1]:.4f} |")
     print(f"real-learn: {time.monotonic() - started:.0f} s")

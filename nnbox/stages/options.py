@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from nnbox.errors import UsageError
 from nnbox.intake.options import IntakeOptions
 
 
@@ -18,6 +19,20 @@ class Until(StrEnum):
     TRAIN = "train"
     SELECT = "select"
     PREDICT = "predict"
+
+
+def parse_until(word: str | None) -> Until | None:
+    """Return the stage of ``--until``.
+
+    Raises:
+        UsageError: no such stage.
+    """
+    if word is None:
+        return None
+    try:
+        return Until(word)
+    except ValueError:
+        raise UsageError(f"--until {word}: expected one of {', '.join(stage.value for stage in Until)}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +71,7 @@ class TrainOptions:
     seed: int = 0
     deterministic: bool | None = None
     restart: bool = False
-    intake: IntakeOptions = IntakeOptions()
+    intake: IntakeOptions = field(default_factory=IntakeOptions)
 
     @property
     def cpu_is_wanted(self) -> bool:
@@ -86,4 +101,4 @@ class PredictOptions:
     mirroring: bool = True
     device: str = "auto"
     workers: int | None = None
-    intake: IntakeOptions = IntakeOptions()
+    intake: IntakeOptions = field(default_factory=IntakeOptions)

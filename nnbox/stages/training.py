@@ -16,8 +16,10 @@ from nnbox.stages.job import Job
 from nnbox.stages.projection import Projection
 from nnbox.stages.receipts import Unit
 from nnbox.stages.validation import validate
+from nnbox.training.job import TrainingJob
+from nnbox.training.loader import WorkerPool
 from nnbox.training.loop import train_fold
-from nnbox.training.progress import EpochRecord, StepTiming, TrainingJob
+from nnbox.training.progress import EpochRecord, StepTiming
 
 VERSION = 1
 _MOST_LINES = 20
@@ -140,30 +142,33 @@ def train_units(context: Context, job: Job, schedule: Schedule) -> None:
         epochs=job.recipe.maximum_epochs,
         iterations=job.options.iterations or job.recipe.iterations_per_epoch,
     )
-    for place in schedule.units:
-        unit = training_unit(context, job, place)
-        if context.receipts.is_done(unit):
-            context.journal.say("skipped", f"{place[0]} fold {place[1]} is trained already")
-        else:
-            _train(context, job, unit, place, projection)
-        validate(context, job, job.plan.configuration(place[0]), place[1])
+    reporter = _Reporter(context, job, projection)
+    with WorkerPool(context.workers) as pool:
+        for place in schedule.units:
+            unit = training_unit(context, job, place)
+            if context.receipts.is_done(unit):
+                context.journal.say("skipped", f"{place[0]} fold {place[1]} is trained already")
+            else:
+                _train(context, unit, _training_job(context, job, place), reporter, pool)
+            validate(context, job, job.plan.configuration(place[0]), place[1])
 
 
-def _train(context: Context, job: Job, unit: Unit, place: tuple[str, int], projection: Projection) -> None:
+def _train(context: Context, unit: Unit, work: TrainingJob, reporter: _Reporter, pool: WorkerPool) -> None:
     if damaged := context.receipts.damaged(unit.name):
         context.journal.warn("damaged", f"{unit.name}: {', '.join(damaged)} is damaged or missing; trained again")
         context.receipts.path(unit.name).unlink()
     context.receipts.write(_started(unit), seconds=0.0)
     started = time.monotonic()
-    result = train_fold(_training_job(context, job, place), report=_Reporter(context, job, projection))
-    write_record(context.workspace.fold_result(*place), result)
+    result = train_fold(work, report=reporter, pool=pool)
+    name, fold = work.configuration.name, work.fold
+    write_record(context.workspace.fold_result(name, fold), result)
     seconds = time.monotonic() - started
     context.receipts.write(unit, seconds=seconds)
     context.journal.say(
         "trained",
-        f"{place[0]} fold {place[1]}: trained {result.epochs} epochs in {seconds:.0f} s, loss {result.loss_first:.3f} -> "
-        f"{result.loss_last:.3f} (stopped by {result.stopped_by})",
-        {"configuration": place[0], "fold": place[1], "seconds": round(seconds, 2)},
+        f"{name} fold {fold}: trained {result.epochs} epochs in {seconds:.0f} s, loss {result.loss_first:.3f} -> "
+        f"{result.loss_last:.3f} ({result.stopped_by})",
+        {"configuration": name, "fold": fold, "seconds": round(seconds, 2)},
     )
 
 
