@@ -45,8 +45,8 @@ def choose_device(wanted: str) -> Device:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if index >= count:
         raise ResourceError(
-            f"--device {wanted}: {count} CUDA devices are visible. What to do: start the container with --gpus all (and the NVIDIA "
-            "container toolkit installed), or use --device cpu."
+            f"--device {wanted}: {count} CUDA devices are visible. What to do: start the container with --gpus all "
+            "(and the NVIDIA container toolkit installed), or use --device cpu."
         )
     properties = torch.cuda.get_device_properties(index)
     description = f"{properties.name}, {properties.total_memory / 1e9:.1f} GB"

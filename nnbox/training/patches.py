@@ -31,7 +31,7 @@ def cut_patch(case: Arrays, start: Sequence[int], shape: Sequence[int]) -> Array
     """
     size = case.labels.shape
     inside: tuple[slice, ...] = tuple(
-        slice(max(first, 0), max(min(first + edge, end), 0))
+        slice(_within(first, end), _within(first + edge, end))
         for first, edge, end in zip(start, shape, size, strict=True)
     )
     placed: tuple[slice, ...] = tuple(
@@ -46,6 +46,10 @@ def cut_patch(case: Arrays, start: Sequence[int], shape: Sequence[int]) -> Array
         previous = np.zeros(tuple(shape), dtype=np.uint8)
         previous[placed] = case.previous[inside]
     return Arrays(image=image, labels=labels, previous=previous)
+
+
+def _within(place: int, end: int) -> int:
+    return min(max(place, 0), end)
 
 
 def one_hot(labels: NDArray[np.uint8], count: int) -> NDArray[np.float32]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from nnbox.geometry import Box, Grid, Placement
 from nnbox.imaging.prepare import PreparedArrays
@@ -22,6 +24,8 @@ from nnbox.records.plan import (
 from nnbox.records.prepared import PreviousPrediction
 from nnbox.training.job import TrainingJob
 from nnbox.training.store import write_prepared, write_previous
+
+torch.set_num_threads(1)  # tiny arrays; more threads only wait for each other on a busy machine
 
 TRAINING = ("case_0", "case_1", "case_2")
 VALIDATION = ("case_3",)
@@ -153,4 +157,18 @@ def job(store, tmp_path) -> TrainingJob:
         seed=7,
         epochs=3,
         iterations=4,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny() -> SimpleNamespace:
+    """The makers of the tiny task, for tests that vary it."""
+    return SimpleNamespace(
+        training=TRAINING,
+        validation=VALIDATION,
+        labels=LABELS,
+        case=make_case,
+        grid=make_grid,
+        configuration=make_configuration,
+        plan=make_plan,
     )

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+
+from nnbox.errors import ChangedRunError
+from nnbox.records.codec import encode
+from nnbox.rules.schedule import ScheduleState
+from nnbox.training.checkpoint import discard_checkpoint, read_checkpoint, write_checkpoint, write_tensors
+from nnbox.training.learner import Learner
+from nnbox.training.loop import train_fold
+from nnbox.training.progress import EpochRecord
+from nnbox.training.sample import Sampler, sampling_plan
+
+RECORD = EpochRecord(
+    configuration="3d_fullres",
+    fold=0,
+    epoch=1,
+    maximum_epochs=3,
+    rate=3e-4,
+    training_loss=0.5,
+    validation_loss=0.6,
+    training_average=0.5,
+    validation_average=0.6,
+    dice=(0.25, None),
+    seconds=1.5,
+)
+
+
+def write(folder, epoch=1, tensors=None, job="job", loss_scale=None):
+    tensors = {"network/a": torch.arange(6.0).reshape(2, 3)} if tensors is None else tensors
+    state = ScheduleState(epoch=epoch, rate=3e-4)
+    write_checkpoint(folder, tensors, job_sha256=job, schedule=state, history=(RECORD,), loss_scale=loss_scale)
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    write(tmp_path, loss_scale=1024.0)
+    record, tensors = read_checkpoint(tmp_path, "job")
+    assert record.schedule == ScheduleState(epoch=1, rate=3e-4)
+    assert record.history == (RECORD,)
+    assert record.loss_scale == 1024.0
+    assert torch.equal(tensors["network/a"], torch.arange(6.0).reshape(2, 3))
+
+
+def test_only_the_last_checkpoint_is_kept(tmp_path):
+    for epoch in (1, 2, 10):
+        write(tmp_path, epoch)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-000010.safetensors", "checkpoint.json"]
+    assert read_checkpoint(tmp_path, "job")[0].schedule.epoch == 10
+
+
+def test_a_checkpoint_half_written_leaves_the_one_before(tmp_path, monkeypatch):
+    write(tmp_path, 1)
+
+    def broken(*_args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("nnbox.training.checkpoint.write_record", broken)
+    with pytest.raises(OSError, match="No space"):
+        write(tmp_path, 2)
+    assert read_checkpoint(tmp_path, "job")[0].schedule.epoch == 1
+
+
+@pytest.mark.parametrize("damage", ["tensors cut", "tensors missing", "record cut"])
+def test_a_damaged_checkpoint_means_starting_anew_and_is_said(tmp_path, caplog, damage):
+    write(tmp_path)
+    tensors, record = tmp_path / "checkpoint-000001.safetensors", tmp_path / "checkpoint.json"
+    if damage == "tensors missing":
+        tensors.unlink()
+    else:
+        path = tensors if damage == "tensors cut" else record
+        path.write_bytes(path.read_bytes()[:-3])
+    assert read_checkpoint(tmp_path, "job") is None
+    assert "trained from the start" in caplog.text
+
+
+def test_no_checkpoint_is_no_news(tmp_path, caplog):
+    assert read_checkpoint(tmp_path, "job") is None
+    assert not caplog.text
+
+
+def test_the_checkpoint_of_another_job_is_refused(tmp_path):
+    write(tmp_path, job="one")
+    with pytest.raises(ChangedRunError, match="--restart"):
+        read_checkpoint(tmp_path, "other")
+
+
+def test_a_discarded_checkpoint_leaves_nothing(tmp_path):
+    write(tmp_path)
+    (tmp_path / "weights.safetensors").write_bytes(b"kept")
+    discard_checkpoint(tmp_path)
+    discard_checkpoint(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
+
+
+def test_equal_tensors_give_equal_bytes_in_any_memory_order(tmp_path):
+    values = torch.arange(48.0).reshape(2, 3, 2, 2, 2)
+    last = values.contiguous(memory_format=torch.channels_last_3d)
+    first = write_tensors(tmp_path / "a", {"x": values, "y": values + 1})
+    assert first == write_tensors(tmp_path / "b", {"y": last + 1, "x": last})
+
+
+def test_a_learner_that_takes_up_a_state_goes_on_as_if_never_stopped(job):
+    batches = [Sampler(sampling_plan(job)).batch(index) for index in range(4)]
+    straight, before, after = Learner(job), Learner(job), Learner(job)
+    for batch in batches:
+        straight.train(batch, 1e-3)
+    for batch in batches[:2]:
+        before.train(batch, 1e-3)
+    after.load({name: tensor.clone().contiguous() for name, tensor in before.state().items()}, None)
+    for batch in batches[2:]:
+        after.train(batch, 1e-3)
+    expected, found = straight.state(), after.state()
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert {name.rsplit("/", 1)[1] for name in expected if name.startswith("optimizer/")} == {
+        "step",
+        "exp_avg",
+        "exp_avg_sq",
+        "max_exp_avg_sq",
+    }
+
+
+_KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+from nnbox.records.codec import decode
+from nnbox.training.job import TrainingJob
+from nnbox.training.loop import train_fold
+from nnbox.training.progress import EpochRecord
+
+def report(news):
+    if isinstance(news, EpochRecord) and news.epoch == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    train_fold(decode(json.loads(Path(sys.argv[1]).read_text()), TrainingJob, where="test"), report=report)
+"""
+
+
+def test_a_training_killed_by_the_system_continues_to_the_same_bytes(job, tmp_path):
+    script, description = tmp_path / "killed.py", tmp_path / "job.json"
+    script.write_text(textwrap.dedent(_KILLED))
+    killed = dataclasses.replace(job, folder=tmp_path / "killed", workers=1)
+    description.write_text(json.dumps(encode(killed)))
+    command = [sys.executable, script, description]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert read_checkpoint(killed.folder, killed.digest()) is not None
+    assert not (killed.folder / "weights.safetensors").exists()
+    resumed = train_fold(dataclasses.replace(killed, workers=0), report=lambda _: None)
+    assert resumed == train_fold(job, report=lambda _: None)

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from nnbox.errors import DataError, ResourceError, TrainingError
+from nnbox.training.loader import WorkerPool
+from nnbox.training.sample import sampling_plan
+
+
+def take(pool, plan, first=0, last=10):
+    return list(pool.batches(plan, first, last))
+
+
+def assert_same(first, second):
+    assert len(first) == len(second)
+    for one, two in zip(first, second, strict=True):
+        assert one.image.tobytes() == two.image.tobytes()
+        assert one.labels.tobytes() == two.labels.tobytes()
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def wait_until_gone(pids) -> bool:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if all(gone(pid) for pid in pids):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_batches_do_not_depend_on_the_number_of_workers(job, workers):
+    plan = sampling_plan(job)
+    with WorkerPool(0) as none, WorkerPool(workers) as some:
+        assert_same(take(some, plan), take(none, plan))
+        assert_same(take(some, plan, 3, 8), take(none, plan, 3, 8))
+
+
+def test_a_pool_serves_one_unit_after_another_also_when_one_is_left_early(job):
+    plans = [dataclasses.replace(sampling_plan(job), unit=f"3d_fullres/fold_{fold}") for fold in range(3)]
+    with WorkerPool(0) as none, WorkerPool(2) as pool:
+        for plan in plans:
+            batches = pool.batches(plan, 0, 1000)
+            found = list(islice(batches, 3))
+            batches.close()
+            assert_same(found, take(none, plan, 0, 3))
+
+
+def test_more_workers_than_batches_do_no_harm(job):
+    with WorkerPool(0) as none, WorkerPool(3) as pool:
+        assert_same(take(pool, sampling_plan(job), 0, 2), take(none, sampling_plan(job), 0, 2))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_case_is_named_whoever_reads_it(job, store, tmp_path, workers):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for path in store.iterdir():
+        (broken / path.name).write_bytes(path.read_bytes())
+    (broken / "case_2.image.npy").write_bytes(b"")
+    with WorkerPool(workers) as pool:
+        with pytest.raises(DataError, match=r"case case_2, case_2\.image\.npy: it cannot be read"):
+            take(pool, dataclasses.replace(sampling_plan(job), store=broken))
+        assert len(take(pool, sampling_plan(job), 0, 3)) == 3, "the pool is still of use"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_sample_that_cannot_be_made_names_its_case(job, store, tmp_path, workers):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for path in store.iterdir():
+        (broken / path.name).write_bytes(path.read_bytes())
+    np.save(broken / "case_0.labels.npy", np.zeros((2, 2), dtype=np.int16))
+    plan = dataclasses.replace(sampling_plan(job), store=broken, training_cases=("case_0",))
+    with WorkerPool(workers) as pool, pytest.raises(TrainingError, match="case case_0: sample 0 of step 0"):
+        take(pool, plan)
+
+
+def test_a_killed_worker_is_told_with_its_signal_and_the_remedy(job):
+    with WorkerPool(2) as pool:
+        batches = pool.batches(sampling_plan(job), 0, 1000)
+        next(batches)
+        os.kill(pool._workers[1].process.pid, signal.SIGKILL)
+        with pytest.raises(ResourceError, match=r"was killed by signal 9.*fewer --workers"):
+            list(batches)
+
+
+def test_closing_the_pool_ends_its_processes(job):
+    with WorkerPool(2) as pool:
+        batches = pool.batches(sampling_plan(job), 0, 1000)
+        next(batches)
+        pids = [worker.process.pid for worker in pool._workers]
+        batches.close()
+    assert all(gone(pid) for pid in pids)
+
+
+_PARENT = """
+import json, os, signal, sys
+from nnbox.records.codec import decode
+from nnbox.training.loader import WorkerPool
+from nnbox.training.sample import SamplingPlan
+
+if __name__ == "__main__":
+    plan = decode(json.loads(sys.argv[1]), SamplingPlan, where="test")
+    pool = WorkerPool(2)
+    next(pool.batches(plan, 0, 1000))
+    batches = pool.batches(plan, 0, 1000)
+    next(batches)
+    print(*(worker.process.pid for worker in pool._workers), "torch" in sys.modules, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_no_worker_outlives_a_killed_parent_and_none_needs_torch(job, tmp_path):
+    import json
+
+    from nnbox.records.codec import encode
+
+    script = tmp_path / "parent.py"
+    script.write_text(textwrap.dedent(_PARENT))
+    plan = json.dumps(encode(sampling_plan(job)))
+    done = subprocess.run([sys.executable, script, plan], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    *pids, torch_loaded = done.stdout.split()
+    assert torch_loaded == "False"
+    assert wait_until_gone([int(pid) for pid in pids])
