@@ -21,7 +21,7 @@ class Fit:
         start_vox: first guess, not padded.
         patch_vox, pooling: the result.
         cost: what one patch costs in the budget's count.
-        budget: what ``budget_batch`` patches may cost in that count, stated for the documents' batch.
+        budget: what each of ``budget_batch`` patches may cost in that count.
         budget_batch: the batch the budget stands for.
         allowed_batch: the batch the budget allows.
         half_up: the 5 % limit is rounded half up.
@@ -101,7 +101,7 @@ def _decide_patch(stage: Stage, fit: Fit, rules: FitRules) -> Decision:
     how = "padded up to multiples of 2^pools" if untouched else "then shrunk and padded until it fits"
     sentence = (
         f"From {by(fit.start_vox)} voxels (median shape {by(fit.median_vox)}), {how}: {by(fit.patch_vox)}. "
-        f"One patch costs {fit.cost:,} of a budget of {fit.budget:,.0f}, which holds a batch of {fit.budget_batch}."
+        f"One patch costs {fit.cost:,}; the budget is {fit.budget:,.0f} for each of {fit.budget_batch} patches."
     )
     inputs = {
         "start_vox": fit.start_vox,

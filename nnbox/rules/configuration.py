@@ -30,6 +30,7 @@ def configure_2d(stage: Stage, design: Design, setting: Setting) -> Configured:
     """
     _, y_mm, x_mm = stage.spacing_mm
     batch_dice = _decide_dice(stage, setting)
+    resampling = choose_resampling((None, y_mm, x_mm), setting.recipe)
     plan = ConfigurationPlan(
         name=stage.name,
         store="2d",
@@ -43,10 +44,10 @@ def configure_2d(stage: Stage, design: Design, setting: Setting) -> Configured:
         dummy_2d_axis=None,
         batch_dice=batch_dice.outcome,
         full_resolution=True,
-        resampling=choose_resampling((None, y_mm, x_mm), setting.recipe),
+        resampling=resampling,
         topology=_topology(stage, design, extra_channels=0),
     )
-    return plan, (*design.decisions, batch_dice)
+    return plan, (_decide_resampling(stage, resampling), *design.decisions, batch_dice)
 
 
 def configure_3d(stage: Stage, design: Design, setting: Setting) -> Configured:
@@ -56,6 +57,7 @@ def configure_3d(stage: Stage, design: Design, setting: Setting) -> Configured:
     """
     batch_dice = _decide_dice(stage, setting)
     slices = _decide_slices(stage, design, setting.recipe)
+    resampling = choose_resampling(stage.spacing_mm, setting.recipe)
     plan = ConfigurationPlan(
         name=stage.name,
         store=stage.name,
@@ -69,10 +71,10 @@ def configure_3d(stage: Stage, design: Design, setting: Setting) -> Configured:
         dummy_2d_axis=slices.outcome,
         batch_dice=batch_dice.outcome,
         full_resolution=stage.name != PREVIOUS_STAGE,
-        resampling=choose_resampling(stage.spacing_mm, setting.recipe),
+        resampling=resampling,
         topology=_topology(stage, design, extra_channels=0),
     )
-    return plan, (*design.decisions, slices, batch_dice)
+    return plan, (_decide_resampling(stage, resampling), *design.decisions, slices, batch_dice)
 
 
 def configure_cascade(full: ConfigurationPlan, stage: Stage, setting: Setting) -> Configured:
@@ -125,6 +127,28 @@ def _topology(stage: Stage, design: Design, *, extra_channels: int) -> Topology:
         features=design.features,
         strides=((1,) * axes, *design.pooling.strides),
         kernels=design.kernels,
+    )
+
+
+def _decide_resampling(stage: Stage, resampling: Resampling) -> Decision:
+    target, threshold = resampling.target_spacing_mm, resampling.separate_axis_threshold
+    if target[0] is None:
+        images = "in plane only, third-order spline"
+    elif threshold is None:
+        images = "third-order spline on all axes"
+    else:
+        images = (
+            f"third-order spline, in plane with nearest neighbour along the coarse axis where the spacings differ by "
+            f"more than a factor of {threshold:g}"
+        )
+    labels = "linear, each label by itself" if resampling.label_order else "nearest neighbour"
+    return stage.decide(
+        "resampling",
+        choose_resampling,
+        "2019 §2.1" if resampling.label_order else "2018 §2.2",
+        {"target_spacing_mm": target},
+        {"separate_axis_threshold": threshold, "label_order": resampling.label_order},
+        f"Images: {images}. Labels: {labels}.",
     )
 
 

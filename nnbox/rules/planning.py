@@ -66,7 +66,27 @@ def make_plan(
         normalizations=normalizations,
         configurations=configurations,
         choices=choices,
-        decisions=(*typical.decisions, *intensity_decisions, *decisions),
+        decisions=(*typical.decisions, *intensity_decisions, _decide_memory(planning_memory_gb), *decisions),
+    )
+
+
+def _decide_memory(planning_memory_gb: float) -> Decision:
+    factor = scale_budget(1.0, planning_memory_gb)
+    sentence = (
+        f"Planned for the documents' card of {DOCUMENTS_CARD_GB:g} GB: budgets and cascade trigger as they stand."
+    )
+    if factor != 1:
+        sentence = (
+            f"Planned for {planning_memory_gb:g} GB instead of the documents' {DOCUMENTS_CARD_GB:g} GB: all budgets, "
+            f"and the typical patch against which a cascade is considered, are multiplied by {factor:.4g}."
+        )
+    return Decision(
+        subject="planning_memory_gb",
+        rule=scale_budget.__name__,
+        source="own",
+        inputs={"documents_card_gb": DOCUMENTS_CARD_GB, "factor": factor},
+        outcome=planning_memory_gb,
+        sentence=sentence,
     )
 
 
