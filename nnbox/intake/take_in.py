@@ -18,10 +18,12 @@ from nnbox.intake.workers import read_cases, values_of_cases
 from nnbox.layouts.detect import detect
 from nnbox.layouts.draft import LayoutDraft
 from nnbox.records.dataset import Case, Dataset, InputDigests, Label
+from nnbox.records.endings import split_ending
 from nnbox.records.fingerprint import Fingerprint
 
 Purpose = Literal["train", "predict"]
 _MOST_INFERRED_LABELS = 255
+_DATA_ENDINGS = (".raw", ".zraw", ".raw.gz", ".img")  # what MetaImage and NRRD headers usually name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,14 +133,10 @@ def _read(root: Path, options: IntakeOptions, workers: int, known: InputDigests 
 
 
 def _for_case(template: CaseTask, case: Case) -> CaseTask:
-    """Return the task of one case with the digests of its own folders only: less to send to a worker."""
-    folders = {file.rpartition("/")[0] for file in (*case.images, case.label or case.images[0])}
-    stems = (case.name, *(file.rpartition("/")[2].split(".")[0] for file in case.images))
-    known = {
-        file: state
-        for file, state in template.known.items()
-        if file.rpartition("/")[0] in folders and file.rpartition("/")[2].startswith(stems)
-    }
+    """Return the task of one case with the digests of its own files only: less to send to a worker."""
+    files = [*case.images, *([] if case.label is None else [case.label])]
+    data = [split_ending(file)[0] + ending for file in files for ending in _DATA_ENDINGS]
+    known = {file: template.known[file] for file in (*files, *data) if file in template.known}
     return replace(template, case=case, known=known)
 
 
