@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from nnbox.errors import ChangedRunError, RecordError
+from nnbox.errors import ChangedRunError, RecordError, ResourceError
 from nnbox.files import atomic_path, digest_file
 from nnbox.records.codec import read_record, write_record
 from nnbox.rules.schedule import ScheduleState
@@ -27,6 +27,14 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LossScaling:
+    """Half-precision training multiplies the loss by ``scale``, raised after enough steps without overflow."""
+
+    scale: float
+    growth_steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointRecord:
     """The readable half of a checkpoint.
 
@@ -34,7 +42,7 @@ class CheckpointRecord:
         job_sha256: digest of what decides the weights; see `TrainingJob.digest`.
         schedule: after the last finished epoch.
         history: every finished epoch.
-        loss_scale: of half-precision training, or None.
+        loss_scaling: of fp16 training, or None.
         tensors: name of the tensors' file, in the same folder.
         tensors_sha256: its digest.
     """
@@ -45,16 +53,27 @@ class CheckpointRecord:
     job_sha256: str
     schedule: ScheduleState
     history: tuple[EpochRecord, ...]
-    loss_scale: float | None
+    loss_scaling: LossScaling | None
     tensors: str
     tensors_sha256: str
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
-    """Write tensors atomically as safetensors; return the file's SHA-256. Equal tensors give equal bytes."""
+    """Write tensors atomically as safetensors; return the file's SHA-256. Equal tensors give equal bytes.
+
+    Raises:
+        ResourceError: the file cannot be written (a full disk, most often).
+    """
     dense = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with atomic_path(path) as temporary:
-        save_file(dense, temporary)
+    try:
+        with atomic_path(path) as temporary:
+            save_file(dense, temporary)
+    except (OSError, SafetensorError) as error:
+        size = sum(tensor.nbytes for tensor in dense.values()) / 1e6
+        raise ResourceError(
+            f"{path} ({size:.0f} MB) cannot be written: {error}. What to do: free disk space or mend the permissions "
+            "of the output, then run the same command again; it continues from the last checkpoint."
+        ) from None
     return digest_file(path)
 
 
@@ -65,7 +84,7 @@ def write_checkpoint(
     job_sha256: str,
     schedule: ScheduleState,
     history: tuple[EpochRecord, ...],
-    loss_scale: float | None,
+    loss_scaling: LossScaling | None,
 ) -> None:
     """Write the state after ``schedule.epoch`` epochs, then remove the tensors of older checkpoints."""
     name = f"checkpoint-{schedule.epoch:06d}.safetensors"
@@ -73,7 +92,7 @@ def write_checkpoint(
         job_sha256=job_sha256,
         schedule=schedule,
         history=history,
-        loss_scale=loss_scale,
+        loss_scaling=loss_scaling,
         tensors=name,
         tensors_sha256=write_tensors(folder / name, tensors),
     )

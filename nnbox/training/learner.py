@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nnbox.network.unet import build_network
 from nnbox.randomness import generator
+from nnbox.training.checkpoint import LossScaling
 from nnbox.training.job import TrainingJob
 from nnbox.training.loss import segmentation_loss
 from nnbox.training.sample import Batch
@@ -75,9 +76,12 @@ class Learner:
             torch.cuda.synchronize(self.device)
 
     @property
-    def loss_scale(self) -> float | None:
-        """The loss scale of half-precision training, or None."""
-        return float(self._scaler.get_scale()) if self._scaler.is_enabled() else None
+    def loss_scaling(self) -> LossScaling | None:
+        """The state of fp16's loss scaling; None where there is none."""
+        if not self._scaler.is_enabled():
+            return None
+        state = self._scaler.state_dict()
+        return LossScaling(scale=float(state["scale"]), growth_steps=int(state["_growth_tracker"]))
 
     def weights(self) -> dict[str, Tensor]:
         """Return the network's parameters by name."""
@@ -91,7 +95,7 @@ class Learner:
                 tensors[f"optimizer/{name}/{key}"] = value
         return tensors
 
-    def load(self, tensors: Mapping[str, Tensor], loss_scale: float | None) -> None:
+    def load(self, tensors: Mapping[str, Tensor], loss_scaling: LossScaling | None) -> None:
         """Take up a saved state, in the memory layout of a training that was never interrupted."""
         self.network.load_state_dict({name: tensors[f"network/{name}"] for name in self.weights()})
         for name, parameter in self.network.named_parameters():
@@ -99,8 +103,9 @@ class Learner:
             for key, value in tensors.items():
                 if key.startswith(prefix):
                     self._optimizer.state[parameter][key.removeprefix(prefix)] = _like(value, parameter)
-        if self._scaler.is_enabled() and loss_scale is not None:
-            self._scaler.load_state_dict({**self._scaler.state_dict(), "scale": loss_scale})
+        if self._scaler.is_enabled() and loss_scaling is not None:
+            restored = {"scale": loss_scaling.scale, "_growth_tracker": loss_scaling.growth_steps}
+            self._scaler.load_state_dict({**self._scaler.state_dict(), **restored})
 
     def _place(self, batch: Batch) -> tuple[Tensor, Tensor]:
         image = torch.from_numpy(batch.image).to(self.device, memory_format=self._layout, non_blocking=True)
@@ -114,7 +119,7 @@ class Learner:
 def _half_precision(device: torch.device) -> torch.dtype | None:
     if device.type != "cuda":
         return None
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
 def _like(value: Tensor, parameter: Tensor) -> Tensor:

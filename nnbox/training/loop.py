@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from nnbox.errors import PlanError, TrainingError
+from nnbox.errors import PlanError, ResourceError, TrainingError
 from nnbox.records.results import FoldResult
 from nnbox.rules.schedule import ScheduleState, first_state, next_state
 from nnbox.training.checkpoint import read_checkpoint, write_checkpoint, write_tensors
@@ -44,7 +45,7 @@ def train_fold(job: TrainingJob, *, report: Callable[[Report], None], pool: Work
         DataError: a prepared case is missing or damaged, or a previous-stage prediction must not be used.
         ChangedRunError: the folder holds the checkpoint of another job.
         TrainingError: the loss is no longer finite, or a sample could not be made.
-        ResourceError: a worker was killed.
+        ResourceError: a worker was killed, the device's memory does not suffice, or the disk is full.
     """
     _require_trainable(job)
     with _arithmetic(job):
@@ -159,7 +160,7 @@ def _resume(job: TrainingJob, learner: Learner) -> _Progress:
     if found is None:
         return _Progress(schedule=first_state(job.schedule))
     record, tensors = found
-    learner.load(tensors, record.loss_scale)
+    learner.load(tensors, record.loss_scaling)
     write_progress(job.folder / PROGRESS_NAME, record.history)
     return _Progress(schedule=record.schedule, history=list(record.history))
 
@@ -177,7 +178,7 @@ def _save(job: TrainingJob, learner: Learner, progress: _Progress) -> None:
         job_sha256=job.digest(),
         schedule=progress.schedule,
         history=tuple(progress.history),
-        loss_scale=learner.loss_scale,
+        loss_scaling=learner.loss_scaling,
     )
     progress.saved_at = time.monotonic()
     progress.saving_seconds = progress.saved_at - started
@@ -202,6 +203,8 @@ def _arithmetic(job: TrainingJob) -> Iterator[None]:
     before = torch.are_deterministic_algorithms_enabled()
     matmul = torch.get_float32_matmul_precision()
     on_gpu = torch.device(job.device).type == "cuda"
+    if on_gpu and job.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to repeat itself
     torch.use_deterministic_algorithms(job.deterministic)
     torch.set_float32_matmul_precision("high" if on_gpu else matmul)
     try:
@@ -209,6 +212,12 @@ def _arithmetic(job: TrainingJob) -> Iterator[None]:
             enabled=True, benchmark=not job.deterministic, deterministic=job.deterministic, allow_tf32=True
         ):
             yield
+    except torch.OutOfMemoryError as error:
+        raise ResourceError(
+            f"{job.configuration.name} fold {job.fold}: the memory of {job.device} does not suffice for patches of "
+            f"{job.configuration.patch_size} in batches of {job.configuration.batch_size} ({error}). What to do: "
+            "free the card of other work, or plan for less with --planning-memory and another --output."
+        ) from None
     finally:
         torch.use_deterministic_algorithms(before)
         torch.set_float32_matmul_precision(matmul)

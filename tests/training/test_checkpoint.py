@@ -11,10 +11,10 @@ import textwrap
 import pytest
 import torch
 
-from nnbox.errors import ChangedRunError
+from nnbox.errors import ChangedRunError, ResourceError
 from nnbox.records.codec import encode
 from nnbox.rules.schedule import ScheduleState
-from nnbox.training.checkpoint import discard_checkpoint, read_checkpoint, write_checkpoint, write_tensors
+from nnbox.training.checkpoint import LossScaling, discard_checkpoint, read_checkpoint, write_checkpoint, write_tensors
 from nnbox.training.learner import Learner
 from nnbox.training.loop import train_fold
 from nnbox.training.progress import EpochRecord
@@ -35,19 +35,25 @@ RECORD = EpochRecord(
 )
 
 
-def write(folder, epoch=1, tensors=None, job="job", loss_scale=None):
+def write(folder, epoch=1, tensors=None, job="job", loss_scaling=None):
     tensors = {"network/a": torch.arange(6.0).reshape(2, 3)} if tensors is None else tensors
     state = ScheduleState(epoch=epoch, rate=3e-4)
-    write_checkpoint(folder, tensors, job_sha256=job, schedule=state, history=(RECORD,), loss_scale=loss_scale)
+    write_checkpoint(folder, tensors, job_sha256=job, schedule=state, history=(RECORD,), loss_scaling=loss_scaling)
 
 
 def test_what_is_written_is_read_back(tmp_path):
-    write(tmp_path, loss_scale=1024.0)
+    write(tmp_path, loss_scaling=LossScaling(scale=1024.0, growth_steps=7))
     record, tensors = read_checkpoint(tmp_path, "job")
     assert record.schedule == ScheduleState(epoch=1, rate=3e-4)
     assert record.history == (RECORD,)
-    assert record.loss_scale == 1024.0
+    assert record.loss_scaling == LossScaling(scale=1024.0, growth_steps=7)
     assert torch.equal(tensors["network/a"], torch.arange(6.0).reshape(2, 3))
+
+
+def test_a_file_that_cannot_be_written_is_explained(tmp_path):
+    (tmp_path / "file").write_bytes(b"a file where a folder is needed")
+    with pytest.raises(ResourceError, match=r"weights\.safetensors \(0 MB\) cannot be written.*free disk space"):
+        write_tensors(tmp_path / "file" / "weights.safetensors", {"a": torch.zeros(3)})
 
 
 def test_only_the_last_checkpoint_is_kept(tmp_path):
@@ -160,3 +166,17 @@ def test_a_training_killed_by_the_system_continues_to_the_same_bytes(job, tmp_pa
     assert not (killed.folder / "weights.safetensors").exists()
     resumed = train_fold(dataclasses.replace(killed, workers=0), report=lambda _: None)
     assert resumed == train_fold(job, report=lambda _: None)
+
+
+def test_half_precision_arithmetic_gives_nearly_the_loss_of_single_precision(job, monkeypatch):
+    """What a GPU does, on a CPU: bf16 convolutions, the loss in float32, float32 weights."""
+    batch = Sampler(sampling_plan(job)).batch(0)
+    single = Learner(job)
+    monkeypatch.setattr("nnbox.training.learner._half_precision", lambda _device: torch.bfloat16)
+    half = Learner(job)
+    for _ in range(3):
+        expected, found = single.train(batch, 1e-3), half.train(batch, 1e-3)
+        assert found.dtype == torch.float32
+        assert float(found) == pytest.approx(float(expected), abs=0.02)
+    assert all(values.dtype == torch.float32 for values in half.weights().values())
+    assert float(half.validate(batch)[0]) == pytest.approx(float(single.validate(batch)[0]), abs=0.02)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from nnbox.errors import ChangedRunError, DataError, PlanError, TrainingError
+from nnbox.errors import ChangedRunError, DataError, PlanError, ResourceError, TrainingError
 from nnbox.files import digest_file
 from nnbox.training.loop import train_fold
 from nnbox.training.progress import EpochRecord, StepTiming
@@ -146,3 +146,34 @@ def test_switches_of_torch_are_set_back(job):
     train_fold(dataclasses.replace(job, epochs=1, deterministic=True), report=silent)
     assert not torch.are_deterministic_algorithms_enabled()
     assert math.isfinite(torch.get_num_threads())
+
+
+@pytest.mark.parametrize("name", ["2d", "3d_cascade"])
+def test_flat_and_second_stage_networks_are_trained_the_same_way(job, tiny, previous_store, name):
+    configuration = tiny.configuration(name, patch=(16, 16) if name == "2d" else (8, 16, 16))
+    changed = dataclasses.replace(
+        job,
+        configuration=configuration,
+        plan=tiny.plan(configuration),
+        previous_store=None if name == "2d" else previous_store,
+        iterations=10,
+        epochs=2,
+    )
+    result = train_fold(changed, report=silent)
+    assert result.configuration == name
+    assert result.loss_last < result.loss_first
+
+
+def test_a_second_stage_without_previous_predictions_is_refused(job, tiny):
+    configuration = tiny.configuration("3d_cascade")
+    with pytest.raises(PlanError, match="previous predictions"):
+        train_fold(dataclasses.replace(job, configuration=configuration), report=silent)
+
+
+def test_running_out_of_device_memory_is_told_with_the_numbers(job, monkeypatch):
+    def overflow(*_args):
+        raise torch.OutOfMemoryError("tried to allocate 20 GiB")
+
+    monkeypatch.setattr("nnbox.training.learner.Learner.train", overflow)
+    with pytest.raises(ResourceError, match=r"patches of \(8, 16, 16\) in batches of 3.*20 GiB.*--planning-memory"):
+        train_fold(job, report=silent)
