@@ -37,11 +37,11 @@ def listen(severity: Severity | None, sentence: str) -> None:
         complain(severity, sentence)
 
 
-def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = True) -> None:
     """Print a table; numbers (every column but the first) are set to the right."""
     table = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold", show_edge=False)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+        table.add_column(column, justify="left" if index == 0 or not numbers else "right", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console = _out()

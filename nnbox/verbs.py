@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from nnbox.console import listen, print_raw, say, show_table
-from nnbox.errors import IncompleteOutputError, UsageError
+from nnbox.console import complain, listen, print_raw, say, show_table
+from nnbox.errors import DataError, IncompleteOutputError, UsageError
 from nnbox.files import atomic_write_text
 from nnbox.intake.options import IntakeOptions
 from nnbox.records.codec import dumps, encode
@@ -63,9 +63,21 @@ def inspect(
     root: Path, intake: IntakeOptions, *, recipe: str, planning_memory_gb: float | None, workers: int | None
 ) -> None:
     """Show what was detected, every problem, what would be trained and the disk it needs."""
-    from nnbox.stages.inspect import inspect_root
+    from nnbox.stages.inspect import TRAINING_COLUMNS, inspect_root
+    from nnbox.stages.resources import worker_count
 
-    inspect_root(root, intake, recipe=recipe, planning_memory_gb=planning_memory_gb, workers=workers)
+    found = inspect_root(
+        root, intake, recipe=recipe, planning_memory_gb=planning_memory_gb, workers=worker_count(workers)
+    )
+    for inspection in found:
+        for problem in inspection.problems:
+            complain(problem.severity, problem.sentence())
+        show_table(inspection.task, ("", "found"), inspection.rows, numbers=False)
+        if inspection.training:
+            show_table("would be trained", TRAINING_COLUMNS, inspection.training)
+        say(inspection.note)
+    if errors := [problem for inspection in found for problem in inspection.errors]:
+        raise DataError(f"{root}: {len(errors)} problem{'' if len(errors) == 1 else 's'} to be solved first")
 
 
 def plan(source: PlanSource, *, recipe: str, planning_memory_gb: float | None, form: PlanForm) -> None:
@@ -181,8 +193,9 @@ def decide(root: Path, output: str | None) -> list[str]:
         return ["predict"]
     found = f"a model at {model}" if model is not None else "no model"
     raise UsageError(
-        f"{root}: {seen.sentence}, and {found}. What to do: type 'train' for a labelled data set, 'predict' with a model "
-        "mounted at /model, or 'inspect' to see what was detected; for example: docker run --gpus all -v data:/input nnbox train"
+        f"{root}: {seen.sentence}, and {found}. What to do: type 'train' for a labelled data set, 'predict' with a "
+        "model mounted at /model, or 'inspect' to see what was detected; for example: "
+        "docker run --gpus all -v data:/input nnbox train"
     )
 
 

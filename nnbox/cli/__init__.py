@@ -42,7 +42,7 @@ def _end_politely(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run a command line and return its exit code (0, 2 usage, 3 data, 4 plan, 5 resources, 6 training, 7 output, 70 bug)."""
+    """Run a command line and return its exit code; the README lists them."""
     from nnbox.console import complain
 
     arguments = list(sys.argv[1:] if words is None else words)
@@ -62,7 +62,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         complain(Severity.ERROR, "interrupted; the same command continues where it stopped")
         return 130
-    except Exception:  # noqa: BLE001 - the last door: a bug must be told as one
+    except Exception:  # the last door: a bug must be told as one
         complain(Severity.ERROR, "this is a bug in nnbox; please report it with the lines below")
         sys.stderr.write(traceback.format_exc())
         return _BUG

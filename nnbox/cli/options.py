@@ -51,6 +51,11 @@ def split_words(values: Sequence[str] | None) -> tuple[str, ...] | None:
 
 
 def whole_numbers(option: str, values: Sequence[str] | None) -> tuple[int, ...] | None:
+    """Read an option's words as whole numbers.
+
+    Raises:
+        UsageError: a word is none.
+    """
     parts = split_words(values)
     if parts is None:
         return None

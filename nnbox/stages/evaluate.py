@@ -95,8 +95,8 @@ def _score(pair: _Pair) -> CaseScores:
     prediction, _ = read_labels(pair.prediction)
     if reference.shape != prediction.shape:
         raise DataError(
-            f"case {pair.name}: {pair.prediction.name} has size {prediction.shape} (z, y, x), its reference {reference.shape}; "
-            "both must lie on one grid"
+            f"case {pair.name}: {pair.prediction.name} has size {prediction.shape} (z, y, x), its reference "
+            f"{reference.shape}; both must lie on one grid"
         )
     maps = (to_consecutive(reference, pair.labels), to_consecutive(prediction, pair.labels))
     by_tolerance = {
@@ -121,7 +121,7 @@ def _tolerances(given: tuple[str, ...] | None, labels: int, largest_spacing_mm: 
         numbers *= labels
     if len(numbers) != labels or min(numbers) <= 0:
         raise UsageError(
-            f"--tolerance-mm {','.join(given)}: one positive number, or one for each of the {labels} labels, is expected"
+            f"--tolerance-mm {','.join(given)}: one positive number, or one per label ({labels}), is expected"
         )
     return numbers
 

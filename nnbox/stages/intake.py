@@ -116,4 +116,5 @@ def _options_digest(options: IntakeOptions) -> str:
 def _count(dataset: Dataset) -> str:
     channels = ", ".join(channel.name for channel in dataset.channels)
     labels = ", ".join(label.name for label in dataset.labels)
-    return f"{len(dataset.cases)} labelled cases, {len(dataset.test_cases)} test images; channels {channels}; labels {labels}"
+    counts = f"{len(dataset.cases)} labelled cases, {len(dataset.test_cases)} test images"
+    return f"{counts}; channels {channels}; labels {labels}"

@@ -26,7 +26,8 @@ def held(path: Path) -> Iterator[None]:
         except OSError:
             holder = os.read(descriptor, 100).decode(errors="replace").strip() or "unknown"
             raise ResourceError(
-                f"another run is writing to {path.parent} (process {holder}). What to do: wait for it, or use another --output."
+                f"another run is writing to {path.parent} (process {holder}). What to do: wait for it, or use "
+                "another --output."
             ) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

@@ -122,7 +122,8 @@ class Ensemble:
             missing = sorted(set(self.settings.folds or ()) - set(folds))
             if missing:
                 raise UsageError(
-                    f"--folds {','.join(map(str, missing))}: the model has folds {','.join(map(str, folds))} of {name}. "
+                    f"--folds {','.join(map(str, missing))}: the model has folds {','.join(map(str, folds))} of "
+                    f"{name}. "
                     "What to do: name folds it has, or leave --folds out"
                 )
 

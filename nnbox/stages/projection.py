@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from nnbox.errors import ResourceError
 from nnbox.network.counting import operations_per_voxel
-
 from nnbox.records.plan import ConfigurationPlan, Plan
 
 _LONGEST_UNASKED_HOURS = 24.0
@@ -59,8 +58,8 @@ class Projection:
         """
         if cpu and not wanted and self.total_hours() > _LONGEST_UNASKED_HOURS:
             raise ResourceError(
-                f"{self.sentence()}. No GPU is visible, and a CPU was not asked for. What to do: start the container with "
-                "--gpus all; or say --device cpu to let it take its time; or set a budget with --epochs."
+                f"{self.sentence()}. No GPU is visible, and a CPU was not asked for. What to do: start the "
+                "container with --gpus all; or say --device cpu to let it take its time; or set a budget with --epochs."
             )
 
     def _seconds_per_step(self, name: str) -> float:

@@ -77,8 +77,8 @@ def disk_need(plan: Plan, fingerprint: Fingerprint) -> DiskNeed:
     """Estimate what a run writes: prepared cases, stored probabilities, checkpoints and weights. Source: own.
 
     Prepared: 4 bytes per channel and 2 for labels per prepared voxel, per store. Stored probabilities: one byte per
-    class and source voxel before compression (the upper end). Weights: 4 bytes per parameter, kept as final weights, as a
-    checkpoint with Adam's three moments, and in the bundle.
+    class and source voxel before compression (the upper end). Weights: 4 bytes per parameter, kept as final weights, as
+    a checkpoint with Adam's three moments, and in the bundle.
     """
     stores: dict[str, int] = {}
     for configuration in plan.configurations:
@@ -124,8 +124,8 @@ def require_disk(folder: Path, need: DiskNeed) -> None:
     free = shutil.disk_usage(existing).free
     if free < need.total_bytes:
         raise ResourceError(
-            f"{folder} has {free / _BYTES_PER_GB:.1f} GB free; this run writes about {need.total_bytes / _BYTES_PER_GB:.1f} GB "
-            f"(prepared cases {need.prepared_bytes / _BYTES_PER_GB:.1f}, stored probabilities "
+            f"{folder} has {free / _BYTES_PER_GB:.1f} GB free; this run writes about "
+            f"{need.total_bytes / _BYTES_PER_GB:.1f} GB (prepared cases {need.prepared_bytes / _BYTES_PER_GB:.1f}, stored probabilities "
             f"{need.validation_bytes / _BYTES_PER_GB:.1f}, weights {need.weights_bytes / _BYTES_PER_GB:.1f}). "
             "What to do: choose another --output, free some space, or train fewer --configurations."
         )
@@ -161,6 +161,6 @@ def require_writable(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise ResourceError(
-            f"the output folder {folder} cannot be written ({error.strerror}). What to do: name a writable one with --output, "
-            "or mount one."
+            f"the output folder {folder} cannot be written ({error.strerror}). What to do: name a "
+            "writable one with --output, or mount one."
         ) from None

@@ -9,7 +9,7 @@ _ASIDE = "previous-runs"
 
 
 def move_aside(output: Path) -> Path | None:
-    """Move everything in the output folder to ``previous-runs/<time>``; return that folder, or None if there was nothing."""
+    """Move all of the output folder to ``previous-runs/<time>``; return that folder, or None if there was nothing."""
     if not output.is_dir():
         return None
     entries = [entry for entry in output.iterdir() if entry.name not in {_ASIDE, ".lock"}]

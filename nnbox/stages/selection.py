@@ -88,7 +88,7 @@ def cross_validate(context: Context, job: Job, complete: Complete) -> CrossValid
 
 
 def _common_folds(names: Sequence[str], complete: Complete) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Return the folds all compared configurations have, and which are compared: those with the most folds come first."""
+    """Return the folds all compared configurations have, and which are compared: the fuller ones come first."""
     common: set[int] = set()
     compared: list[str] = []
     for name in sorted(names, key=lambda item: -len(complete[item])):
