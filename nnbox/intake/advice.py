@@ -38,7 +38,6 @@ def training_findings(dataset: Dataset, readings: Sequence[CaseReading], *, name
         *(hu_problem(index, facts, dataset.channels, severity) for index in hu_like_channels(facts, dataset.channels)),
         *orientation_warnings(facts),
         *mirror_warnings(dataset.labels, facts, dataset.choices.mirror_axes),
-        *label_warnings(dataset.labels, facts),
         *(() if ready else patient_warnings(dataset.cases)),
         *fold_warnings(dataset.cases, ready=ready),
         *copy_warnings([item for item in readings if item.name in names], dataset.cases),
@@ -138,11 +137,11 @@ def fold_warnings(cases: Sequence[Case], *, ready: bool) -> tuple[Problem, ...]:
     return (_warning(what, f"at least {FOLD_COUNT}, one for each fold", remedy),)
 
 
-def label_warnings(labels: Sequence[Label], facts: Sequence[CaseFacts]) -> tuple[Problem, ...]:
+def label_findings(labels: Sequence[Label], facts: Sequence[CaseFacts]) -> tuple[Problem, ...]:
     """Report labels that no case has; as an error if there is no foreground at all."""
-    counted = [case for case in facts if len(case.label_voxels) == len(labels)]
+    counted = [case for case in facts if case.labelled and len(case.label_voxels) == len(labels)]
     totals = [sum(case.label_voxels[index] for case in counted) for index in range(len(labels))]
-    if not counted or all(totals):
+    if not counted or (totals and all(totals)):
         return ()
     if not any(totals):
         what = f"none of the {len(counted)} label maps has a voxel above 0"

@@ -51,7 +51,7 @@ class CaseTask:
     Attributes:
         root: the data set's folder.
         case: the case.
-        labels: foreground labels; None: take the label values as they come (first pass without ``dataset.json``).
+        labels: foreground labels; None where ``dataset.json`` should name them but does not: values are not checked.
         channels: the channel count where it is known.
         trust_image_grid, replace_nonfinite: see `nnbox.intake.options.IntakeOptions`.
         known: digests of an earlier run, by path relative to the root.
@@ -59,7 +59,7 @@ class CaseTask:
 
     root: str
     case: Case
-    labels: tuple[Label, ...]
+    labels: tuple[Label, ...] | None
     channels: int | None
     trust_image_grid: bool
     replace_nonfinite: bool

@@ -59,21 +59,22 @@ class _Reader:
         self._task = task
         self._root = Path(task.root)
         self._problems: list[Problem] = []
+        self._damaged: set[str] = set()
 
     def read(self) -> CaseReading:
         case = self._task.case
-        damaged = {file for file in self._files() if not self._is_whole(file)}
+        unusable = {file for file in self._files() if not self._is_whole(file)}
         headers = self._headers()
         facts = fingerprint = foreground = None
         if headers is not None:
             fits = self._check_channels(headers)
             grid = headers[0].grid
-            image = self._image() if fits and damaged.isdisjoint(case.images) else None
-            labels = None if case.label is None or case.label in damaged else self._labels(case.label, grid)
+            image = self._image() if fits and unusable.isdisjoint(case.images) else None
+            labels = None if case.label is None or case.label in unusable else self._labels(case.label, grid)
             if image is not None:
                 facts = self._facts(headers, image, labels)
             if image is not None and labels is not None:
-                count = len(self._task.labels)
+                count = len(self._task.labels or ())
                 fingerprint = case_fingerprint(case.name, image, labels, grid, count)
                 foreground = foreground_values(image, labels)
         return CaseReading(
@@ -112,6 +113,8 @@ class _Reader:
             remedy = "correct the label map" if is_label and finding.kind is FindingKind.NONFINITE else finding.remedy
             self._error(finding.what, finding.expected, remedy, file)
             whole = False
+            if finding.kind is FindingKind.DAMAGED:
+                self._damaged.add(file)
         return whole
 
     def _headers(self) -> list[ImageHeader] | None:
@@ -187,7 +190,11 @@ class _Reader:
         except ImageReadError as failure:
             self._refuse(failure, file)
             return None
-        fits = self._compare(label_grid, file, grid, f"its image {self._task.case.images[0]}")
+        image = self._task.case.images[0]
+        # The header of a damaged image says nothing about the label.
+        fits = image in self._damaged or self._compare(label_grid, file, grid, f"its image {image}")
+        if self._task.labels is None:
+            return None
         allowed = [0, *(label.value for label in self._task.labels)]
         present, counts = np.unique(values, return_counts=True)
         unknown = [
@@ -207,7 +214,7 @@ class _Reader:
         self, headers: list[ImageHeader], image: NDArray[np.float32], labels: NDArray[np.int32] | None
     ) -> CaseFacts:
         grid = headers[0].grid
-        count = len(self._task.labels)
+        count = len(self._task.labels or ())
         voxels = () if labels is None else np.bincount(labels.reshape(-1), minlength=count + 1)[1 : count + 1]
         return CaseFacts(
             name=self._task.case.name,

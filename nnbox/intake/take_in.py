@@ -8,7 +8,7 @@ from typing import Literal
 
 from nnbox.errors import Problem, Severity
 from nnbox.imaging.statistics import combine_intensities
-from nnbox.intake.advice import training_findings
+from nnbox.intake.advice import label_findings, training_findings
 from nnbox.intake.agreement import channel_problems, dimension_problems
 from nnbox.intake.choices import channel_names, channels_of, mirror_axes, recorded, without_excluded
 from nnbox.intake.facts import CaseReading, CaseTask, IntakeResult
@@ -31,7 +31,7 @@ class _Found:
     """A data set whose files have been read but whose cases have not been compared with each other."""
 
     draft: LayoutDraft
-    labels: tuple[Label, ...]
+    labels: tuple[Label, ...] | None
     cases: tuple[Case, ...]
     test_cases: tuple[Case, ...]
     readings: tuple[CaseReading, ...]
@@ -105,14 +105,14 @@ def _read(root: Path, options: IntakeOptions, workers: int, known: InputDigests 
     template = CaseTask(
         root=str(root),
         case=Case(name="", images=(), label=None, output_name=""),
-        labels=draft.labels or (),
+        labels=draft.labels,
         channels=None if stated is None else len(stated),
         trust_image_grid=options.trust_image_grid,
         replace_nonfinite=options.replace_nonfinite,
         known={} if known is None else dict(known.files),
     )
     tasks = [_for_case(template, case) for case in (*cases, *chosen.test_cases)]
-    labels = template.labels
+    labels = draft.labels
     label_problems: tuple[Problem, ...] = ()
     if draft.labels is None and draft.layout == "bare":
         labels, label_problems = _inferred_labels(values_of_cases(tasks, workers))
@@ -174,7 +174,7 @@ def _judge(found: _Found, options: IntakeOptions, *, training: bool) -> tuple[Da
         layout=draft.layout,
         dimension=dimension,
         channels=channels_of(names),
-        labels=found.labels,
+        labels=found.labels or (),
         cases=found.cases,
         test_cases=found.test_cases,
         folds=folds,
@@ -186,6 +186,8 @@ def _judge(found: _Found, options: IntakeOptions, *, training: bool) -> tuple[Da
         problems += channel_problems(facts, len(names), by_name)
     if training:
         problems += training_findings(dataset, found.readings, names_known=draft.channels is not None)
+        if found.labels is not None:
+            problems += label_findings(found.labels, facts)
     errors = any(problem.severity is Severity.ERROR for problem in problems)
     if not errors and not (found.cases if training else found.test_cases):
         problems.append(_nothing_to_do(draft, training=training))

@@ -1,0 +1,197 @@
+"""A sound data set is taken in the same way from every layout."""
+
+import dataclasses
+import json
+import os
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+
+from nnbox.errors import DataError
+from nnbox.intake.options import IntakeOptions
+from nnbox.intake.take_in import fingerprint_of, take_in
+from nnbox.layouts.detect import detect
+from nnbox.records.codec import digest, dumps, parse_record
+from nnbox.records.dataset import Choices, Dataset
+
+TWO = ("T1", "T2")
+
+
+def table(result):
+    dataset = result.require_dataset()
+    return [(case.name, case.output_name, case.patient) for case in (*dataset.cases, *dataset.test_cases)]
+
+
+@pytest.mark.parametrize("channels", [("T1",), TWO])
+def test_every_layout_gives_one_case_table_and_one_fingerprint(make_toy, channels):
+    results = [
+        make_toy("msd", channels=channels).decathlon().take_in(),
+        make_toy("v1", channels=channels).nnunet_v1().take_in(),
+        make_toy("v2", channels=channels).nnunet_v2().take_in(),
+        make_toy("bare", channels=channels).bare().take_in(channels=channels),
+        make_toy("bare_split", channels=channels).bare(split=True).take_in(channels=channels),
+    ]
+    assert [result.require_dataset().layout for result in results] == [
+        "decathlon",
+        "nnunet_v1",
+        "nnunet_v2",
+        "bare",
+        "bare",
+    ]
+    assert all(table(result) == table(results[0]) for result in results)
+    assert len({digest(fingerprint_of(result)) for result in results}) == 1
+    assert all(result.problems == () for result in results)
+
+
+@pytest.mark.parametrize("ending", [".nii", ".mha", ".nrrd", ".mhd"])
+def test_every_format_gives_the_same_fingerprint(make_toy, ending):
+    reference = fingerprint_of(make_toy("a").decathlon().take_in())
+    other = fingerprint_of(make_toy("b", ending=ending).decathlon().take_in())
+    assert digest(other) == digest(reference)
+
+
+def test_the_fingerprint_holds_what_was_measured(toy):
+    result = toy.decathlon().take_in()
+    fingerprint = fingerprint_of(result)
+    assert fingerprint.task == "Task99_Toy"
+    assert [case.name for case in fingerprint.cases] == toy.names()
+    first = fingerprint.cases[0]
+    assert (first.source_shape_vox, first.shape_vox, first.spacing_mm) == ((5, 9, 11), (4, 7, 9), (2.5, 0.8, 0.7))
+    assert (first.label_voxels, first.components) == ((18, 8), (1, 1))
+    assert fingerprint.intensities[0].voxels == sum(sum(case.label_voxels) for case in fingerprint.cases)
+
+
+def test_the_facts_of_each_case_are_told(toy):
+    facts = toy.decathlon().take_in().facts
+    assert [case.name for case in facts] == [*toy.names(), "toy_z"]
+    assert (facts[0].orientation, facts[0].channels, facts[0].pixel_type) == ("SPL", 1, "float32")
+    assert facts[0].labelled and not facts[-1].labelled
+    assert facts[0].label_voxels == (18, 8)
+    assert facts[0].minimum == (0.0,)
+
+
+def test_worker_processes_change_nothing(toy):
+    toy.decathlon()
+    (toy.image("toy_b")).write_bytes(b"")
+    alone, together = toy.take_in(workers=1), toy.take_in(workers=2)
+    assert alone.problems == together.problems
+    assert alone.facts == together.facts
+    assert alone.digests == together.digests
+
+
+def test_the_record_can_be_written_and_read(toy):
+    dataset = toy.decathlon().take_in(channels=("MRI",), exclude=("toy_a",)).require_dataset()
+    assert parse_record(json.loads(dumps(dataset)), Dataset, where="here") == dataset
+
+
+def test_choices_are_recorded(toy):
+    options = {"trust_image_grid": True, "replace_nonfinite": True, "mirror_axes": ("x", "z")}
+    dataset = toy.decathlon().take_in(exclude=("toy_z", "toy_a"), channels=("ct",), **options).require_dataset()
+    assert dataset.choices == Choices(
+        channels=("ct",),
+        excluded=("toy_a", "toy_z"),
+        trust_image_grid=True,
+        replace_nonfinite=True,
+        mirror_axes=("z", "x"),
+    )
+    assert [case.name for case in dataset.cases] == toy.names()[1:]
+    assert dataset.test_cases == ()
+    assert dataset.channels[0].is_ct
+
+
+@pytest.mark.parametrize(
+    ("name", "is_ct"), [("CT", True), ("ct", True), ("CTA", False), ("non-CT", False), ("PET/CT", False)]
+)
+def test_a_channel_is_ct_when_its_name_is_the_whole_word(toy, name, is_ct):
+    assert toy.decathlon(modality={"0": name}).take_in().require_dataset().channels[0].is_ct is is_ct
+
+
+def test_digests_are_reused_while_size_and_time_are_the_same(toy):
+    toy.decathlon()
+    first = toy.take_in()
+    image = toy.image("toy_a")
+    state = first.digests.files["imagesTr/toy_a.nii.gz"]
+    marked = dataclasses.replace(
+        first.digests, files={**first.digests.files, "imagesTr/toy_a.nii.gz": dataclasses.replace(state, sha256="old")}
+    )
+    assert toy.take_in(known=marked).digests == marked
+    os.utime(image, ns=(1, 1))
+    again = toy.take_in(known=marked).digests.files["imagesTr/toy_a.nii.gz"]
+    assert (again.sha256, again.modified_ns) == (state.sha256, 1)
+    assert len(first.digests.files) == 11
+
+
+def test_the_data_file_of_a_detached_header_is_digested_too(make_toy):
+    files = make_toy("mhd", ending=".mhd").decathlon().take_in().digests.files
+    assert "imagesTr/toy_a.mhd" in files
+    assert any(name.startswith("imagesTr/toy_a.") and name.endswith("raw") for name in files)
+
+
+def test_nothing_under_the_input_changes(toy):
+    toy.decathlon()
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in toy.root.rglob("*")}
+    toy.take_in(workers=2)
+    assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in toy.root.rglob("*")} == before
+
+
+def test_prediction_takes_the_unlabelled_images_and_minds_nothing_else(toy):
+    toy.decathlon()
+    toy.label("toy_a").unlink()
+    toy.label("toy_b").write_bytes(b"rubbish")
+    result = toy.take_in(purpose="predict")
+    dataset = result.require_dataset()
+    assert dataset.cases == ()
+    assert [case.output_name for case in dataset.test_cases] == ["toy_z.nii.gz"]
+    assert result.fingerprints == ()
+
+
+def test_prediction_takes_every_image_of_a_flat_folder(toy):
+    toy.channels = TWO
+    toy.bare(split=True)
+    flat = toy.root / "imagesTr"
+    dataset = take_in(flat, IntakeOptions(channels=TWO), workers=1, purpose="predict").require_dataset()
+    assert (dataset.layout, [case.name for case in dataset.test_cases]) == ("flat", toy.names())
+    unnamed = take_in(flat, IntakeOptions(), workers=1, purpose="predict").require_dataset()
+    assert [channel.name for channel in unnamed.channels] == ["channel_0", "channel_1"]
+
+
+def test_prediction_without_images_is_an_error(toy):
+    toy.decathlon(test=[], numTest=0)
+    (toy.root / "imagesTs/toy_z.nii.gz").unlink()
+    with pytest.raises(DataError, match="no unlabelled images"):
+        toy.take_in(purpose="predict").require_dataset()
+
+
+def test_pictures_are_two_dimensional_and_rgb_is_three_channels(tmp_path):
+    rng = np.random.default_rng(0)
+    for folder in ("imagesTr", "labelsTr"):
+        (tmp_path / folder).mkdir()
+    for index in range(5):
+        picture = sitk.GetImageFromArray(rng.integers(1, 255, (16, 20, 3), dtype=np.uint8), isVector=True)
+        sitk.WriteImage(picture, str(tmp_path / f"imagesTr/p{index}.png"))
+        labels = np.zeros((16, 20), np.uint8)
+        labels[4:8, 4:9] = 255
+        sitk.WriteImage(sitk.GetImageFromArray(labels), str(tmp_path / f"labelsTr/p{index}.png"))
+    dataset = take_in(tmp_path, IntakeOptions(), workers=1).require_dataset()
+    assert (dataset.dimension, len(dataset.channels)) == (2, 3)
+    assert [(label.value, label.name) for label in dataset.labels] == [(255, "label_255")]
+
+
+@pytest.mark.parametrize(
+    ("task", "kept"),
+    [
+        ("Task04_Hippocampus", ("hippocampus_001", "hippocampus_003", "hippocampus_243", "hippocampus_367")),
+        ("Task11_SarcomaCT", ("sts_001", "sts_002")),
+    ],
+)
+def test_real_cases_raise_no_false_alarm(shared, task, kept):
+    root = shared / "data" / task
+    names = [case.name for case in detect(root).cases]
+    others = tuple(name for name in names if name not in kept)
+    result = take_in(root, IntakeOptions(exclude=others), workers=1)
+    assert [problem.what for problem in result.problems] == [
+        f"there are only {len(names) - len(others)} labelled cases"
+    ]
+    assert len(result.fingerprints) == len(names) - len(others) >= 2
+    assert len(result.require_dataset().test_cases) == (1 if task.startswith("Task04") else 4)
