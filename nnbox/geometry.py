@@ -1,8 +1,8 @@
 """Where voxels lie: the one page on conventions.
 
 * Arrays are (channel, z, y, x) or (z, y, x); shapes, spacings and boxes of this project are in that array order, called
-  *zyx*. SimpleITK's own order is x, y, z; only `Grid.origin_xyz_mm` and `Grid.direction_xyz` keep it, untouched, so that
-  they can be written back exactly.
+  *zyx*. SimpleITK's own order is x, y, z; only `Grid.origin_xyz_mm` and `Grid.direction_xyz` keep it, untouched, so
+  that they can be written back exactly.
 * A 2D image is a volume of one slice, (1, y, x); `Grid.dimension` remembers that it is 2D.
 * *Source* order is the order of the file. *Working* order is after `Placement.axis_order`, with the axis of the largest
   target spacing first. Cropping, resampling, tiles and planned sizes live in working order.

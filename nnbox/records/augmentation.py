@@ -34,7 +34,7 @@ class SampleAugmentation:
         gammas: per image channel the exponent, or None where the channel is left alone.
         mirror_axes: spatial axes (0-based, of the patch) that are flipped.
         mask_operations: previous-stage changes, in the order they are applied (cascade only).
-        removal: labels whose component number ``choice`` (in [0, 1), scaled by the component count) is removed if small.
+        removal: per label a number in [0, 1) that, times the component count, picks the component to remove if small.
     """
 
     elastic: Elastic | None

@@ -98,8 +98,8 @@ def parse_record(document: Json, kind: type[_Record], *, where: str) -> _Record:
     found = (document.get("record"), document.get("version"))
     if found != (kind.RECORD, kind.VERSION):
         raise RecordError(
-            f"{where}: expected record {kind.RECORD!r} version {kind.VERSION}, found {found[0]!r} version {found[1]!r}; "
-            "use the nnbox version that wrote it, or make it again"
+            f"{where}: expected record {kind.RECORD!r} version {kind.VERSION}, found {found[0]!r} version "
+            f"{found[1]!r}; use the nnbox version that wrote it, or make it again"
         )
     body = {key: value for key, value in document.items() if key not in {"record", "version"}}
     return decode(body, kind, where=where)

@@ -83,8 +83,8 @@ class Resampling:
 
     Attributes:
         target_spacing_mm: (z, y, x) in working order; the first is None for 2D (resampled in plane only).
-        separate_axis_threshold: a case whose max/min spacing exceeds it gets its coarse axis apart (nearest); None: never
-            (2018: third-order on all axes).
+        separate_axis_threshold: a case whose max/min spacing exceeds it gets its coarse axis apart (nearest); None:
+            never (2018: third-order on all axes).
         label_order: 0 nearest (2018), 1 linear per label (2019).
     """
 
@@ -106,7 +106,7 @@ class ConfigurationPlan:
         patch_size: in voxels; divisible by 2^pools on each axis.
         batch_size: samples per step.
         num_pool_per_axis: poolings of each axis.
-        dummy_2d_augmentation: spatial augmentation only in the plane of the last two axes (or along the shortest, 2018).
+        dummy_2d_augmentation: spatial augmentation slice by slice, with the 2D ranges.
         dummy_2d_axis: the axis along which slices are taken, when dummy_2d_augmentation.
         batch_dice: the batch counts as one sample in the Dice term.
         full_resolution: its output counts as full resolution (a candidate for selection).

@@ -16,7 +16,7 @@ from nnbox.stages.context import Context
 from nnbox.stages.journal import Journal
 from nnbox.stages.receipts import Unit, file_state
 from nnbox.submission.archive import write_submission
-from nnbox.submission.bundle import MANIFEST, ModelBundle, open_bundle, pack_bundle, write_bundle
+from nnbox.submission.bundle import MANIFEST, ModelBundle, open_bundle, pack_bundle, weights_name, write_bundle
 from nnbox.submission.check import check_submission
 from nnbox.submission.expected import ExpectedCase, cases_that_may_be_absent
 
@@ -44,9 +44,9 @@ def package_model(context: Context, plan: Plan, selection: Selection) -> ModelBu
     weights = {(name, fold): workspace.weights(name, fold) for name, folds in selection.folds.items() for fold in folds}
     inputs = {"plan": digest(plan), "selection": digest(selection)}
     inputs |= {f"weights {name} fold {fold}": file_state(path).sha256 for (name, fold), path in weights.items()}
-    unit = Unit(
-        name="model", version=VERSION, inputs=inputs, outputs=(workspace.model / MANIFEST, workspace.model_archive)
-    )
+    bundled = tuple(workspace.model / weights_name(name, fold) for name, fold in weights)
+    outputs = (workspace.model / MANIFEST, *bundled, workspace.model_archive)
+    unit = Unit(name="model", version=VERSION, inputs=inputs, outputs=outputs)
 
     def work() -> None:
         write_bundle(workspace.model, plan, selection, weights)

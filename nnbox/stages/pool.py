@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from nnbox.errors import ResourceError
 
+_PRELOADED = ["nnbox.training.worker", "nnbox.imaging.prepare", "nnbox.imaging.io", "nnbox.evaluation.scores"]
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
@@ -25,6 +26,8 @@ def run_all(work: Callable[[_Task], _Result], tasks: Sequence[_Task], *, workers
         yield from map(work, tasks)
         return
     context = multiprocessing.get_context("forkserver")
+    # One server serves this pool and the training workers: what both need is imported once.
+    context.set_forkserver_preload(_PRELOADED)
     with ProcessPoolExecutor(max_workers=count, mp_context=context) as pool:
         futures = [pool.submit(work, task) for task in tasks]
         try:

@@ -124,11 +124,15 @@ def require_disk(folder: Path, need: DiskNeed) -> None:
     free = shutil.disk_usage(existing).free
     if free < need.total_bytes:
         raise ResourceError(
-            f"{folder} has {free / _BYTES_PER_GB:.1f} GB free; this run writes about "
-            f"{need.total_bytes / _BYTES_PER_GB:.1f} GB (prepared cases {need.prepared_bytes / _BYTES_PER_GB:.1f}, stored probabilities "
-            f"{need.validation_bytes / _BYTES_PER_GB:.1f}, weights {need.weights_bytes / _BYTES_PER_GB:.1f}). "
-            "What to do: choose another --output, free some space, or train fewer --configurations."
+            f"{folder} has {_gb(free)} free; this run writes about {_gb(need.total_bytes)} (prepared cases "
+            f"{_gb(need.prepared_bytes)}, stored probabilities {_gb(need.validation_bytes)}, weights "
+            f"{_gb(need.weights_bytes)}). What to do: choose another --output, free some space, or train fewer "
+            "--configurations."
         )
+
+
+def _gb(count: int) -> str:
+    return f"{count / _BYTES_PER_GB:.1f} GB"
 
 
 def require_card(device: Device, plan: Plan) -> None:

@@ -16,6 +16,7 @@ from nnbox.stages.job import Job
 from nnbox.stages.projection import Projection
 from nnbox.stages.receipts import Unit
 from nnbox.stages.validation import validate
+from nnbox.training.checkpoint import discard_checkpoint
 from nnbox.training.job import TrainingJob
 from nnbox.training.loader import WorkerPool
 from nnbox.training.loop import train_fold
@@ -164,6 +165,7 @@ def _train(context: Context, unit: Unit, work: TrainingJob, reporter: _Reporter,
     write_record(context.workspace.fold_result(name, fold), result)
     seconds = time.monotonic() - started
     context.receipts.write(unit, seconds=seconds)
+    discard_checkpoint(work.folder)
     context.journal.say(
         "trained",
         f"{name} fold {fold}: trained {result.epochs} epochs in {seconds:.0f} s, loss {result.loss_first:.3f} -> "

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+import numpy as np
+
 from nnbox.files import digest_file
 from nnbox.inference.export import labels_on_prepared, probabilities_on_crop, store_probabilities
 from nnbox.records.plan import ConfigurationPlan
@@ -80,7 +82,7 @@ def _predict(context: Context, job: Job, member: Member, origin: _Origin) -> Non
     store = workspace.store(configuration.store)
     placement = load_prepared(store, case).placement
     previous = load_previous(workspace.previous, case) if configuration.previous is not None else None
-    probabilities = member.predict(load_image(store, case), previous)
+    probabilities = member.predict(np.array(load_image(store, case)), previous)
     on_crop = probabilities_on_crop(probabilities, placement, configuration.resampling)
     store_probabilities(workspace.validation(configuration.name, case), on_crop)
     if (second := job.second_stage(configuration)) is not None:

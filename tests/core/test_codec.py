@@ -95,7 +95,7 @@ def test_a_missing_field_is_named():
 def test_a_file_that_is_no_json_is_refused(tmp_path, content):
     path = tmp_path / "x.json"
     path.write_bytes(content)
-    with pytest.raises(RecordError, match="x.json"):
+    with pytest.raises(RecordError, match=r"x\.json"):
         read_record(path, Folds)
 
 

@@ -28,7 +28,7 @@ PLANNING_MEMORY_GB = "0.02"
 EPOCHS, ITERATIONS = "2", "30"
 
 
-class Failed(Exception):
+class FailedError(Exception):
     """A check of the smoke run did not hold."""
 
 
@@ -43,12 +43,12 @@ def nnbox(*words: str) -> None:
     say("nnbox " + " ".join(words))
     finished = subprocess.run(command, check=False)
     if finished.returncode != 0:
-        raise Failed(f"nnbox {words[0]} ended with exit code {finished.returncode}")
+        raise FailedError(f"nnbox {words[0]} ended with exit code {finished.returncode}")
 
 
-def require(holds: bool, sentence: str) -> None:  # noqa: FBT001 - reads as a sentence
+def require(holds: bool, sentence: str) -> None:
     if not holds:
-        raise Failed(sentence)
+        raise FailedError(sentence)
     say(f"ok: {sentence}")
 
 
@@ -70,7 +70,7 @@ def check_training(out: Path) -> None:
         rows = list(csv.DictReader(curve.open()))
         first, last = float(rows[0]["training_loss"]), float(rows[-1]["training_loss"])
         if not last < first:
-            raise Failed(f"{curve}: the loss does not fall ({first:.3f} -> {last:.3f})")
+            raise FailedError(f"{curve}: the loss does not fall ({first:.3f} -> {last:.3f})")
     say("ok: every loss curve falls")
 
 
@@ -99,7 +99,7 @@ def check_quality(data: Path, references: Path, out: Path) -> None:
     say(f"selected {selection['candidate']}: Dice {found.round(3).tolist()}, fixed shape {baseline.round(3).tolist()}")
     require(bool((found >= CROSS_VALIDATED_DICE).all()), f"cross-validated Dice >= {CROSS_VALIDATED_DICE} per label")
     margin = MARGIN_OVER_FIXED_SHAPE
-    require(bool((found >= baseline + margin).all()), f"cross-validated Dice at least {margin} above the best fixed shape")
+    require(bool((found >= baseline + margin).all()), f"Dice at least {margin} above the best fixed shape")
     check_test_images(references, out, values)
 
 
@@ -126,7 +126,7 @@ def main() -> int:
         check_quality(data, work / "Task99_Smoke-references" / "labelsTs", out)
         archive = next((out / "submission").glob("*.zip"))
         nnbox("check-submission", str(archive), "--input", str(data))
-    except Failed as failure:
+    except FailedError as failure:
         say(f"FAILED: {failure}")
         return 1
     say(f"passed in {time.monotonic() - started:.0f} s")
