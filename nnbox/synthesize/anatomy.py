@@ -12,57 +12,70 @@ from nnbox.geometry import Shape3, Spacing3
 from nnbox.synthesize.presets import Preset
 
 _MARGIN_VOX = 1.0
-_ATTEMPTS = 200
-# Distance of the centres of the two structures as a share of the sum of their radii: attached, hardly overlapping.
-_ATTACHED = 0.85
+_ATTEMPTS = 2000
+# The two rods point at least 60 degrees apart, so that neither hides the other.
+_STRAIGHTEST_COSINE = 0.5
+# Ends lie towards the sides of the volume (a beta distribution, 1 would be even): what all cases share stays small.
+_TO_THE_SIDES = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ellipsoid:
-    """An axis-aligned ellipsoid: centre and semi-axes in mm, (z, y, x), from the centre of the first voxel."""
+class Rod:
+    """A rod with round ends: all points within a radius of a straight line.
 
-    centre_mm: NDArray[np.float64]
-    radii_mm: NDArray[np.float64]
+    Rods are thinner than a patch, so that a network sees them beside their surroundings: instance normalisation makes
+    the inside of anything larger than a patch look like its outside.
+
+    Attributes:
+        ends_mm: float64 (2, 3), the line's ends (z, y, x) from the centre of the first voxel; equal ends make a ball.
+        radius_mm: half the thickness.
+    """
+
+    ends_mm: NDArray[np.float64]
+    radius_mm: float
+
+    def distance_mm(self, points_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the distance of points (…, 3) from the line."""
+        start, along = self.ends_mm[0], self.ends_mm[1] - self.ends_mm[0]
+        offset = points_mm - start
+        share = np.clip(offset @ along / max(float(along @ along), 1e-12), 0.0, 1.0)
+        return np.asarray(np.linalg.norm(offset - share[..., np.newaxis] * along, axis=-1))
 
     def inside(self, shape_vox: Shape3, spacing_mm: Spacing3) -> NDArray[np.bool_]:
-        """Return the voxels whose centre lies in it."""
-        axes = np.ogrid[tuple(slice(size) for size in shape_vox)]
-        parts = zip(axes, spacing_mm, self.centre_mm, self.radii_mm, strict=True)
-        distance = sum(((axis * spacing - centre) / radius) ** 2 for axis, spacing, centre, radius in parts)
-        return np.asarray(distance <= 1.0)
+        """Return the voxels whose centre lies in it, bool (z, y, x)."""
+        return np.asarray(self.distance_mm(_points_mm(shape_vox, spacing_mm)) <= self.radius_mm)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anatomy:
     """The structures of one case: two labels, and a distractor of none."""
 
-    structures: tuple[Ellipsoid, Ellipsoid]
-    distractor: Ellipsoid | None
+    structures: tuple[Rod, Rod]
+    distractor: Rod | None
 
     def labels(self, shape_vox: Shape3, spacing_mm: Spacing3) -> NDArray[np.uint8]:
-        """Return consecutive labels, uint8 (z, y, x): 1 and 2; the second wins where they overlap."""
-        labels = np.zeros(shape_vox, dtype=np.uint8)
-        for label, structure in enumerate(self.structures, start=1):
-            labels[structure.inside(shape_vox, spacing_mm)] = label
-        return labels
+        """Return consecutive labels, uint8 (z, y, x): 1 and 2; where both lie, the one that lies deeper."""
+        points = _points_mm(shape_vox, spacing_mm)
+        depths = np.stack([1 - rod.distance_mm(points) / rod.radius_mm for rod in self.structures])
+        return np.where(depths.max(axis=0) >= 0, depths.argmax(axis=0) + 1, 0).astype(np.uint8)
 
 
 def draw_anatomy(rng: np.random.Generator, preset: Preset, shape_vox: Shape3, spacing_mm: Spacing3) -> Anatomy:
-    """Place the structures anywhere they fit, attached to each other, and the distractor away from both."""
+    """Place two rods that share an end anywhere they fit, in any direction, and the distractor away from both."""
     extent = (np.array(shape_vox) - 1) * np.array(spacing_mm)
-    margin = _MARGIN_VOX * np.array(spacing_mm)
-    flat = preset.dimension == 2
-    first_radii, second_radii = (_radii(rng, limits, flat=flat) for limits in preset.radius_mm)
+    radii = [float(rng.uniform(*limits)) for limits in preset.radius_mm]
+    low = np.minimum(max(radii) + _MARGIN_VOX * np.array(spacing_mm), extent / 2)
     for _ in range(_ATTEMPTS):
-        first = _centre(rng, extent, first_radii + margin)
-        second = first + _ATTACHED * (first_radii + second_radii) * _direction(rng, flat=flat)
-        if _fits(second, extent, second_radii + margin, flat=flat):
+        joint, *ends = low + (extent - 2 * low) * rng.beta(_TO_THE_SIDES, _TO_THE_SIDES, size=(3, 3))
+        along = [end - joint for end in ends]
+        lengths = [float(np.linalg.norm(line)) for line in along]
+        fitting = all(a <= length <= b for length, (a, b) in zip(lengths, preset.length_mm, strict=True))
+        if fitting and along[0] @ along[1] < _STRAIGHTEST_COSINE * lengths[0] * lengths[1]:
             break
-    structures = (
-        Ellipsoid(centre_mm=first, radii_mm=first_radii),
-        Ellipsoid(centre_mm=second, radii_mm=second_radii),
+    first, second = (
+        Rod(ends_mm=np.stack([joint, end]), radius_mm=radius) for end, radius in zip(ends, radii, strict=True)
     )
-    return Anatomy(structures=structures, distractor=_draw_distractor(rng, preset, extent, structures))
+    return Anatomy(structures=(first, second), distractor=_draw_distractor(rng, preset, extent, (first, second)))
 
 
 def draw_image(
@@ -87,39 +100,22 @@ def draw_image(
 
 
 def _draw_distractor(
-    rng: np.random.Generator, preset: Preset, extent: NDArray[np.float64], structures: tuple[Ellipsoid, Ellipsoid]
-) -> Ellipsoid | None:
+    rng: np.random.Generator, preset: Preset, extent: NDArray[np.float64], structures: tuple[Rod, Rod]
+) -> Rod | None:
+    """Place a ball at least two of its diameters away from the structures, where there is room for one."""
     wanted = rng.random() < preset.distractor_share
-    radius = np.full(3, rng.uniform(*preset.distractor_mm))
+    radius = rng.uniform(*preset.distractor_mm)
+    low = np.minimum(radius, extent / 2)
     for _ in range(_ATTEMPTS if wanted else 0):
-        centre = _centre(rng, extent, radius)
-        gaps = [np.linalg.norm((centre - other.centre_mm) / (other.radii_mm + 2 * radius)) for other in structures]
-        if min(gaps) > 1.0:
-            return Ellipsoid(centre_mm=centre, radii_mm=radius)
+        centre = rng.uniform(low, extent - low)
+        if min(rod.distance_mm(centre) - rod.radius_mm for rod in structures) > 4 * radius:
+            return Rod(ends_mm=np.stack([centre, centre]), radius_mm=float(radius))
     return None
 
 
-def _radii(rng: np.random.Generator, limits: tuple[float, float], *, flat: bool) -> NDArray[np.float64]:
-    radii = rng.uniform(*limits, size=3)
-    return np.array([1.0, *radii[1:]]) if flat else radii
-
-
-def _centre(rng: np.random.Generator, extent: NDArray[np.float64], keep: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Draw a point at least ``keep`` from the faces; the middle of an axis that is too short for that."""
-    low, high = np.minimum(keep, extent / 2), np.maximum(extent - keep, extent / 2)
-    return rng.uniform(low, high)
-
-
-def _direction(rng: np.random.Generator, *, flat: bool) -> NDArray[np.float64]:
-    vector = rng.standard_normal(3)
-    if flat:
-        vector[0] = 0.0
-    return np.asarray(vector / np.linalg.norm(vector))
-
-
-def _fits(centre: NDArray[np.float64], extent: NDArray[np.float64], keep: NDArray[np.float64], *, flat: bool) -> bool:
-    inside = (centre >= keep) & (centre <= extent - keep)
-    return bool(inside[1:].all() if flat else inside.all())
+def _points_mm(shape_vox: Shape3, spacing_mm: Spacing3) -> NDArray[np.float64]:
+    """Return the centre of every voxel, (z, y, x, 3)."""
+    return np.asarray(np.moveaxis(np.indices(shape_vox), 0, -1) * np.array(spacing_mm))
 
 
 def _smooth(rng: np.random.Generator, shape_vox: Shape3, sigma_vox: float) -> NDArray[np.float64]:

@@ -21,7 +21,8 @@ class Preset:
         shape_vox: per axis (z, y, x) the smallest and largest size; 2D has z = 1.
         spacing_mm: per axis (z, y, x) the smallest and largest spacing; 2D has 1.0.
         label_values: of the two structures, as in ``dataset.json``; not consecutive, so that mapping is exercised.
-        radius_mm: per structure the range of an ellipsoid's semi-axes.
+        radius_mm: per structure the range of half its thickness.
+        length_mm: per structure the range of its length.
         distractor_mm: range of the radius of a ball as bright as the first structure that belongs to no label.
         distractor_share: share of cases that have one.
         background, structures: mean intensity outside and of the two structures (for pictures: of the first channel).
@@ -43,6 +44,7 @@ class Preset:
     spacing_mm: tuple[Range, Range, Range]
     label_values: tuple[int, int]
     radius_mm: tuple[Range, Range]
+    length_mm: tuple[Range, Range]
     distractor_mm: Range
     distractor_share: float
     background: float
@@ -63,17 +65,18 @@ SMOKE = Preset(
     dimension=3,
     training_cases=20,
     test_cases=6,
-    shape_vox=((14, 18), (26, 32), (26, 32)),
+    shape_vox=((12, 14), (24, 28), (24, 28)),
     spacing_mm=((1.4, 1.6), (1.0, 1.0), (1.0, 1.0)),
     label_values=(1, 3),
-    radius_mm=((4.6, 6.0), (4.0, 5.2)),
-    distractor_mm=(1.8, 2.3),
+    radius_mm=((4.4, 4.9), (4.4, 4.9)),
+    length_mm=((10.0, 17.0), (10.0, 17.0)),
+    distractor_mm=(1.6, 2.1),
     distractor_share=0.6,
-    background=300.0,
-    structures=(520.0, 110.0),
-    texture=20.0,
-    noise=25.0,
-    bias=0.12,
+    background=500.0,
+    structures=(850.0, 150.0),
+    texture=10.0,
+    noise=15.0,
+    bias=0.05,
     lowest=0,
     highest=4095,
     ending=".nii.gz",
@@ -87,7 +90,8 @@ CT = replace(
     test_cases=3,
     shape_vox=((10, 16), (44, 52), (44, 52)),
     spacing_mm=((4.0, 5.0), (0.8, 0.9), (0.8, 0.9)),
-    radius_mm=((8.0, 10.0), (7.0, 9.0)),
+    radius_mm=((6.0, 8.0), (6.0, 8.0)),
+    length_mm=((14.0, 24.0), (14.0, 24.0)),
     distractor_mm=(2.5, 3.5),
     background=40.0,
     structures=(160.0, -90.0),
@@ -107,7 +111,8 @@ PICTURES = replace(
     test_cases=4,
     shape_vox=((1, 1), (48, 64), (48, 64)),
     spacing_mm=((1.0, 1.0), (1.0, 1.0), (1.0, 1.0)),
-    radius_mm=((7.0, 10.0), (6.0, 8.0)),
+    radius_mm=((6.0, 8.0), (6.0, 8.0)),
+    length_mm=((18.0, 28.0), (18.0, 28.0)),
     distractor_mm=(2.0, 3.0),
     background=110.0,
     structures=(200.0, 40.0),
