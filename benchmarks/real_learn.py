@@ -17,7 +17,7 @@ from mean_shape import learn, mean_dice
 from nnbox.imaging.io import read_labels
 
 TASK = "Task04_Hippocampus"
-EPOCHS, ITERATIONS = 12, 30
+EPOCHS, ITERATIONS = 8, 25
 
 
 def main() -> None:

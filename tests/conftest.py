@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# As the command line does it, before torch is imported: spinning threads slow each other down on busy cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 _REPOSITORY = Path(__file__).resolve().parent.parent
 _oracle_cells = 0
 
