@@ -9,7 +9,7 @@ from nnbox.cli import main
 
 if __name__ == "__main__":
     os.environ.setdefault("NNBOX_INPUT", "/input")
-    # Without a mount, /output would die with the container: then results go beside the data, where the volume keeps them.
+    # Without a mount, /output would die with the container; results beside the data are kept by the volume.
     beside_the_data = str(Path(os.environ["NNBOX_INPUT"]) / "nnbox")
     os.environ.setdefault("NNBOX_OUTPUT", "/output" if os.path.ismount("/output") else beside_the_data)
     sys.exit(main())

@@ -19,8 +19,8 @@ from nnbox.cli.options import LIST_OPTIONS
 from nnbox.errors import NnboxError, Severity, UsageError
 
 _BUG = 70
-# Waiting threads that spin make a training step several times slower when other processes want the cores too. It must be
-# set before torch is imported.
+# Waiting threads that spin make a training step several times slower when other processes want the cores too. This must
+# be set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
