@@ -44,7 +44,7 @@ class Recipe:
         mask_ratio_inclusive: a ratio equal to ``mask_ratio`` counts (2018); else strictly below.
             Source: 2018 §2.2, release.
         mask_ratio_median: the median over cases (2019) instead of the mean (2018). Source: release.
-        mask_rule_for_ct: the mask rule also covers CT channels. Source: 2018 §2.2 (all), release (non-CT).
+        mask_rule_for_ct: the mask rule also covers CT channels. Source: 2018 §2.2 (no exception), release (not for CT).
         learning_rate: initial rate of Adam. Source: 2018 §2.3, 2019 §2.2.
         weight_decay: Source: 2019 §2.2 / release.
         amsgrad: Source: release.
@@ -101,7 +101,7 @@ RECIPE_2018 = Recipe(
     mask_ratio=0.75,
     mask_ratio_inclusive=True,
     mask_ratio_median=False,
-    mask_rule_for_ct=False,
+    mask_rule_for_ct=True,
     learning_rate=3e-4,
     weight_decay=0.0,
     amsgrad=False,

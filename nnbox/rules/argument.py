@@ -52,6 +52,11 @@ class FitRules:
     cap: int
     source: str
 
+    @property
+    def with_release(self) -> str:
+        """The source of what the documents leave to the release."""
+        return self.source if self.source.startswith("release") else f"{self.source}, release"
+
 
 def argue(stage: Stage, fit: Fit, rules: FitRules) -> Design:
     """Derive batch, kernels and features of a fitted patch and state every number with its reason.
@@ -71,7 +76,7 @@ def argue(stage: Stage, fit: Fit, rules: FitRules) -> Design:
         stage.decide(
             "topology.features",
             choose_features,
-            f"{rules.source}, release",
+            rules.with_release,
             {"levels": len(features), "first": rules.first, "cap": rules.cap},
             features,
             f"{rules.first} features at full resolution, doubled with every pooling and capped at {rules.cap}, "
@@ -80,7 +85,7 @@ def argue(stage: Stage, fit: Fit, rules: FitRules) -> Design:
         stage.decide(
             "topology.kernels",
             rules.kernel,
-            f"{rules.source}, release",
+            rules.with_release,
             {"spacing_mm": fit.spacing_mm, "strides": fit.pooling.strides},
             kernels,
             _kernel_sentence(kernels),
@@ -109,10 +114,11 @@ def _decide_patch(stage: Stage, fit: Fit, rules: FitRules) -> Decision:
         "spacing_mm": fit.spacing_mm,
         "cost": fit.cost,
         "budget": fit.budget,
+        "budget_patches": fit.budget_batch,
         "planning_memory_gb": stage.planning_memory_gb,
     }
     rule = rules.start if untouched else rules.shrink
-    return stage.decide("patch_size", rule, f"{rules.source}, release", inputs, fit.patch_vox, sentence)
+    return stage.decide("patch_size", rule, rules.with_release, inputs, fit.patch_vox, sentence)
 
 
 def _decide_pools(stage: Stage, fit: Fit, rules: FitRules) -> Decision:

@@ -58,7 +58,10 @@ def search_low_resolution(
     coarsen: Callable[[Spacing3], Spacing3],
     limit: Callable[[Spacing3], float],
 ) -> Spacing3:
-    """Coarsen until the unrounded median shape holds at most ``limit`` voxels.
+    """Coarsen, at least once, until the unrounded median shape holds at most ``limit`` voxels.
+
+    Whether there is a cascade is decided on the rounded shape; where only rounding lifted it over the limit, the first
+    step is taken all the same, so that the low resolution is never the full one.
 
     Args:
         median_vox: unrounded median shape at full resolution.
@@ -66,9 +69,9 @@ def search_low_resolution(
         coarsen: one step.
         limit: voxels allowed at a spacing (2021: 4 times the patch planned there; else a constant).
 
-    Source: 2018 §2.2; release for 2019 and 2021
+    Source: 2018 §2.2; release for 2019 and 2021; own (at least once)
     """
-    current = spacing_mm
+    current = coarsen(spacing_mm)
     while math.prod(shape_at(median_vox, spacing_mm, current)) > limit(current):
         current = coarsen(current)
     return current

@@ -23,9 +23,9 @@ def typical_crop_ratio(crop_ratios: Sequence[float], recipe: Recipe) -> float:
 def uses_nonzero_mask(crop_ratio: float, channel: Channel, recipe: Recipe) -> bool:
     """Apply the mask rule: cropping shrinks the data by a quarter or more.
 
-    2018: ratio <= 3/4. 2019: ratio < 3/4. CT channels are left out.
+    2018: ratio <= 3/4, every channel. 2019: ratio < 3/4, CT channels left out.
 
-    Source: 2018 §2.2; release (strictness, not for CT)
+    Source: 2018 §2.2; release for 2019 (strictness, not for CT)
     """
     if channel.is_ct and not recipe.mask_rule_for_ct:
         return False
@@ -79,29 +79,36 @@ def _decide_mask(channel: Channel, recipe: Recipe, ratio: float, *, masked: bool
     statistic = "median" if recipe.mask_ratio_median else "mean"
     relation = "at most" if recipe.mask_ratio_inclusive else "below"
     verdict = "inside the non-zero mask" if masked else "over the whole crop"
-    exempt = " (CT channels are exempt)" if channel.is_ct and not recipe.mask_rule_for_ct else ""
+    exempt = channel.is_ct and not recipe.mask_rule_for_ct
+    aside = " (CT channels are exempt)" if exempt else ""
     return Decision(
         subject=f"normalization.{channel.name}.use_nonzero_mask",
         rule=uses_nonzero_mask.__name__,
-        source="2018 §2.2, release",
-        inputs={"crop_ratio": ratio, "limit": recipe.mask_ratio, "is_ct": channel.is_ct},
+        source="2018 §2.2, release" if recipe.mask_ratio_median else "2018 §2.2",
+        inputs={
+            "crop_ratio": ratio,
+            "statistic": statistic,
+            "limit": recipe.mask_ratio,
+            "inclusive": recipe.mask_ratio_inclusive,
+            "exempt": exempt,
+        },
         outcome=masked,
         sentence=(
             f"Cropping keeps {ratio:.3f} of the voxels ({statistic} over the cases); the mask rule asks for {relation} "
-            f"{recipe.mask_ratio:g}{exempt}: statistics {verdict}."
+            f"{recipe.mask_ratio:g}{aside}: statistics {verdict}."
         ),
     )
 
 
 def _decide_scheme(channel: Channel, chosen: Normalization) -> Decision:
     if chosen.scheme is NormalizationScheme.ZSCORE:
-        sentence = f"Channel {channel.name} is no CT: mean 0 and sd 1 per case."
+        sentence = f"Channel {channel.name} is not CT: brought to mean 0 and sd 1 in every case."
     elif chosen.mean is None:
         sentence = f"Channel {channel.name} is CT, but the fingerprint holds no intensities to scale it by."
     else:
         sentence = (
-            f"Channel {channel.name} is CT: clipped to [{chosen.lower:g}, {chosen.upper:g}], then (x - {chosen.mean:g})"
-            f"/ {chosen.sd:g}, from the foreground of all training cases."
+            f"Channel {channel.name} is CT: clipped to [{chosen.lower:g}, {chosen.upper:g}], then "
+            f"(x - {chosen.mean:g}) / {chosen.sd:g}, from the foreground of all training cases."
         )
     return Decision(
         subject=f"normalization.{channel.name}.scheme",

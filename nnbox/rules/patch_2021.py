@@ -131,7 +131,7 @@ RULES_3D_2021 = FitRules(
     kernels=kernels_for_2021,
     first=budgets.FEATURES_2021,
     cap=budgets.FEATURE_CAP_3D,
-    source="release",
+    source="release (2021)",
 )
 RULES_2D_2021 = FitRules(
     start=rounded_shape,
@@ -141,5 +141,5 @@ RULES_2D_2021 = FitRules(
     kernels=kernels_for_2021,
     first=budgets.FEATURES_2021,
     cap=budgets.FEATURE_CAP_2D_2021,
-    source="release",
+    source="release (2021)",
 )

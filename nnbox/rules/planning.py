@@ -73,7 +73,7 @@ def make_plan(
 def _decide_memory(planning_memory_gb: float) -> Decision:
     factor = scale_budget(1.0, planning_memory_gb)
     sentence = (
-        f"Planned for the documents' card of {DOCUMENTS_CARD_GB:g} GB: budgets and cascade trigger as they stand."
+        f"Planned for the documents' card of {DOCUMENTS_CARD_GB:g} GB, with budgets and cascade trigger as they stand."
     )
     if factor != 1:
         sentence = (
@@ -142,7 +142,7 @@ def _find_low_resolution(
     rules = rulebook.cascade
     patch_voxels = scale_budget(rules.typical_patch_voxels, stage.planning_memory_gb)
     needed = rules.needed(stage.voxels, patch_voxels)
-    relation = "reaches" if needed else "stays below"
+    limit_voxels = HELD_PATCHES * patch_voxels
     trigger = Decision(
         subject="cascade.needed",
         rule=rules.needed.__name__,
@@ -150,8 +150,10 @@ def _find_low_resolution(
         inputs={"median_voxels": stage.voxels, "typical_patch_voxels": patch_voxels, "patches": HELD_PATCHES},
         outcome=needed,
         sentence=(
-            f"The median shape holds {stage.voxels:,} voxels, which {relation} the limit of {HELD_PATCHES} x "
-            f"{patch_voxels:,.0f} above which one patch sees too little of the patient."
+            f"The median shape holds {stage.voxels:,} voxels, {_relation(stage.voxels, limit_voxels)} {HELD_PATCHES} "
+            f"patches of {patch_voxels:,.0f}: "
+            f"one patch sees {'too little' if needed else 'enough'} of the patient, so "
+            f"{'a cascade is considered' if needed else 'there is no cascade'}."
         ),
     )
     if not needed:
@@ -159,7 +161,7 @@ def _find_low_resolution(
 
     def limit(spacing_mm: Vox) -> float:
         if not rules.follows_patch:
-            return HELD_PATCHES * patch_voxels
+            return limit_voxels
         return HELD_PATCHES * float(math.prod(rulebook.design_3d(_coarser(stage, typical, spacing_mm)).patch_vox))
 
     low_mm = search_low_resolution(typical.median_vox, typical.spacing_mm, coarsen=rules.coarsen, limit=limit)
@@ -170,6 +172,12 @@ def _find_low_resolution(
         _decide_low(low, stage, rulebook, limit(low_mm)),
         _decide_kept(low, stage, rulebook, kept=kept),
     )
+
+
+def _relation(voxels: int, limit: float) -> str:
+    if voxels == limit:
+        return "as many as"
+    return "more than" if voxels > limit else "fewer than"
 
 
 def _coarser(stage: Stage, typical: TypicalCase, spacing_mm: Vox) -> Stage:
@@ -192,7 +200,7 @@ def _decide_low(low: Stage, stage: Stage, rulebook: Rulebook, limit: float) -> D
 def _decide_kept(low: Stage, stage: Stage, rulebook: Rulebook, *, kept: bool) -> Decision:
     factor = rulebook.cascade.kept_factor
     if factor is None:
-        sentence = "The low resolution is used whenever the median shape exceeds the limit."
+        sentence = "The rules keep the low resolution whatever it saves."
     else:
         fewer = "fewer" if kept else "not fewer"
         sentence = (
@@ -202,7 +210,7 @@ def _decide_kept(low: Stage, stage: Stage, rulebook: Rulebook, *, kept: bool) ->
     inputs = {"full_voxels": stage.voxels, "low_voxels": low.voxels, "factor": factor}
     return Decision(
         subject="cascade.kept",
-        rule=keeps_low_resolution.__name__,
+        rule=(rulebook.cascade.needed if factor is None else keeps_low_resolution).__name__,
         source=rulebook.cascade.source,
         inputs=inputs,
         outcome=kept,

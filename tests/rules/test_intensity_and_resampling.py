@@ -31,10 +31,16 @@ def test_the_mask_rule_around_three_quarters(make_fingerprint, ratio, in_2018, i
         assert plan.normalizations[0].use_nonzero_mask is expected
 
 
-def test_ct_is_exempt_from_the_mask_rule():
-    assert not uses_nonzero_mask(0.1, CT, RECIPE_2018)
+def test_the_mask_rule_covers_ct_in_2018_only(make_fingerprint):
+    # The 2018 document makes no exception; the release leaves CT out.
+    assert uses_nonzero_mask(0.75, CT, RECIPE_2018)
     assert not uses_nonzero_mask(0.1, CT, RECIPE_2019)
-    assert uses_nonzero_mask(0.1, CT, replace(RECIPE_2019, mask_rule_for_ct=True))
+    fingerprint = make_fingerprint((40, 40, 40), (1.0, 1.0, 1.0), cases=3, channels=("CT", "MR"), crop_ratios=(0.7,))
+    masked = {
+        name: [item.use_nonzero_mask for item in make_plan(fingerprint, recipe=name, choices=Choices()).normalizations]
+        for name in ("2018", "2019")
+    }
+    assert masked == {"2018": [True, True], "2019": [False, True]}
 
 
 def test_2018_takes_the_mean_ratio_and_2019_the_median(make_fingerprint):

@@ -124,6 +124,7 @@ def test_the_recipes_differ_where_the_documents_do():
         "label_resampling",
         "mask_ratio_inclusive",
         "mask_ratio_median",
+        "mask_rule_for_ct",
         "weight_decay",
         "amsgrad",
         "rate_threshold",

@@ -257,6 +257,29 @@ def test_the_search_stops_at_the_first_step_that_holds():
     assert found == (2.0, 2.0, 2.0)
 
 
+def test_a_median_that_only_rounding_lifts_over_the_limit_is_coarsened_once(make_fingerprint):
+    # Median 203 x 203 x 203.5: 8,386,031 voxels unrounded, below 4 · 128³; rounded to 204: 8,406,636, above it.
+    plan = _plan(make_fingerprint([(203, 203, 203), (203, 203, 204)], (1.0, 1.0, 1.0)), "2018")
+    assert plan.configuration("3d_fullres").median_shape == (203, 203, 204)
+    assert plan.configuration("3d_lowres").spacing_mm == (2.0, 2.0, 2.0)
+
+
+@pytest.mark.parametrize("recipe", ["2018", "2019", "2021"])
+def test_a_plane_too_large_for_a_batch_of_two_is_shrunk(make_fingerprint, recipe):
+    fingerprint = make_fingerprint((1, 4000, 3000), (1.0, 1.0, 1.0), cases=50, dimension=2)
+    plane = _plan(fingerprint, recipe).configuration("2d")
+    assert plane.median_shape == (4000, 3000)
+    assert plane.batch_size == 2
+    height, width = plane.patch_size
+    cost, most = height * width, 42 * 256**2
+    if recipe != "2018":
+        strides = plane.topology.strides[1:]
+        cost = memory_proxy(plane.patch_size, strides, first=30, cap=480, channels=1, classes=3)
+        most = 50 * 19_739_648
+    # Two fit, and what was taken off is little: three quarters of the budget at least are used.
+    assert 0.75 * most < 2 * cost <= most
+
+
 def test_a_low_resolution_is_kept_only_if_it_saves_enough():
     assert not keeps_low_resolution(150, 100, 1.5)
     assert keeps_low_resolution(151, 100, 1.5)
