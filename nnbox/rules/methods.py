@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
-from collections.abc import Mapping, Sequence
-from itertools import groupby
 
+from nnbox.recipes import RECIPES
 from nnbox.records.codec import encode
 from nnbox.records.fingerprint import Fingerprint
 from nnbox.records.plan import ConfigurationPlan, Decision, Plan
-from nnbox.rules.argument import by, listed
 from nnbox.rules.paragraph import describe_inference, describe_recipe
+from nnbox.rules.sections import (
+    NAMES,
+    describe_configuration,
+    describe_data,
+    describe_networks,
+    describe_preprocessing,
+    reference,
+)
 
 WIDTH = 110
 _FIELDS = ("median_shape", "spacing_mm", "patch_size", "batch_size", "num_pool_per_axis", "dummy_2d_augmentation")
@@ -34,10 +41,11 @@ _LATEX = {
     "·": r"$\cdot$",
     "°": r"$^\circ$",
     "–": "--",
+    "×": r"$\times$",
 }
 _SOURCES = (
     "2018 is arXiv:1809.10486, 2019 is arXiv:1904.08128, release is the first public nnU-Net (2021: its later "
-    "version), RULES.md the reading of 2018 that reproduces its Table 1, own a choice of nnbox."
+    "version), own is a choice of nnbox; nnbox/rules/README.md has a row for every rule."
 )
 
 
@@ -76,106 +84,24 @@ def methods_text(plan: Plan, fingerprint: Fingerprint, *, latex: bool) -> str:
     """
     decisions = {decision.subject: decision for decision in plan.decisions}
     parts = [
-        ("Data", _describe_data(plan, fingerprint)),
-        ("Preprocessing", _describe_preprocessing(plan, decisions)),
-        ("Networks", _describe_networks(plan, decisions)),
+        ("Data", describe_data(plan, fingerprint)),
+        ("Preprocessing", describe_preprocessing(plan, decisions)),
+        ("Networks", describe_networks(plan, decisions)),
+        *((_title(item), describe_configuration(item, plan, decisions)) for item in plan.configurations),
     ]
-    if plan.recipe in {"2018", "2019"}:
+    if plan.recipe in RECIPES:
         parts.append(("Training", describe_recipe(plan)))
         parts.append(("Inference and selection", describe_inference(plan, len(fingerprint.cases))))
-    elif plan.why_not_trainable:
-        parts.append(("Limits", f"These numbers are a plan only: {plan.why_not_trainable}."))
-    parts.append(("References", _SOURCES))
+    if plan.why_not_trainable:
+        parts.append(("Limits", f"This is a plan, and nothing was trained from it: {plan.why_not_trainable}."))
+    parts.append(("Sources", _SOURCES))
     if latex:
-        return "\n\n".join(f"\\paragraph{{{title}.}} {_escape(text)}" for title, text in parts) + "\n"
-    return "\n\n".join("\n".join(_wrapped(f"{title}. {text}", "")) for title, text in parts) + "\n"
+        return "\n\n".join(f"\\paragraph{{{_typeset(title)}.}} {_typeset(text)}" for title, text in parts) + "\n"
+    return "\n\n".join("\n".join(_wrapped(_with_times(f"{title}. {text}"), "")) for title, text in parts) + "\n"
 
 
-def _describe_data(plan: Plan, fingerprint: Fingerprint) -> str:
-    spacings = list(zip(*(case.spacing_mm for case in fingerprint.cases), strict=True))
-    shapes = list(zip(*(case.shape_vox for case in fingerprint.cases), strict=True))
-    channels = ", ".join(channel.name for channel in plan.channels)
-    labels = ", ".join(label.name for label in plan.labels)
-    return (
-        f"{plan.task} has {len(fingerprint.cases)} labelled training cases ({plan.dimension}D; input: {channels}; "
-        f"structures: {labels}). Cropped sizes range from {by([min(axis) for axis in shapes])} to "
-        f"{by([max(axis) for axis in shapes])} voxels (z, y, x) and spacings from "
-        f"{by_spacing([min(axis) for axis in spacings])} to {by_spacing([max(axis) for axis in spacings])} mm. All "
-        f"settings below follow from these data by the fixed rules of nnU-Net in its {plan.recipe} version; the rule "
-        f"and its source stand behind each number."
-    )
-
-
-def _describe_preprocessing(plan: Plan, decisions: Mapping[str, Decision]) -> str:
-    sentences = [
-        "Every case was cropped to the bounding box of its non-zero voxels (2018 §2.2), holes filled (release).",
-        *(_cited(decisions[subject]) for subject in ("axis_order", "spacing_mm", "median_shape")),
-        *(_cited(decisions[f"{item.name}.resampling"]) for item in plan.configurations if item.previous is None),
-        *(_cited(decision) for subject, decision in decisions.items() if subject.startswith("normalization.")),
-    ]
-    return " ".join(dict.fromkeys(sentences))
-
-
-def _describe_networks(plan: Plan, decisions: Mapping[str, Decision]) -> str:
-    opening = (
-        "All networks are U-Nets with two convolutions per level, each followed by instance normalisation and a leaky "
-        "ReLU of slope 0.01 (2018 §2.1); strided convolutions down, transposed convolutions up (release)."
-    )
-    considered = [
-        decisions[name] for name in ("planning_memory_gb", "cascade.needed", "cascade.kept") if name in decisions
-    ]
-    sentences = [opening, *(_cited(decision) for decision in considered)]
-    sentences.extend(_describe_configuration(item, decisions) for item in plan.configurations)
-    return " ".join(sentences)
-
-
-def _describe_configuration(item: ConfigurationPlan, decisions: Mapping[str, Decision]) -> str:
-    def cite(subject: str, text: str) -> str | None:
-        decision = decisions.get(f"{item.name}.{subject}")
-        return f"{text} {_reference(decision)}" if decision else None
-
-    augmented = f"slice by slice along axis {item.dummy_2d_axis}" if item.dummy_2d_augmentation else "in 3D"
-    parts = [
-        cite("spacing_mm", "spacing coarsened step by step"),
-        cite("patch_size", f"patch {by(item.patch_size)} voxels"),
-        cite("batch_size", f"batch size {item.batch_size}"),
-        cite("num_pool_per_axis", f"{_slashed(item.num_pool_per_axis)} poolings per axis"),
-        cite("topology.features", f"{_slashed(item.topology.features)} features"),
-        cite("topology.kernels", f"kernels {_describe_kernels(item.topology.kernels)}"),
-        cite("topology.input_channels", f"as 3d_fullres, with {item.topology.input_channels} input channels"),
-        cite("dummy_2d_axis", f"augmented {augmented}"),
-        cite("batch_dice", f"Dice over {'the batch as a whole' if item.batch_dice else 'each sample'}"),
-    ]
-    return (
-        f"Configuration {item.name} at {by_spacing(item.spacing_mm)} mm (median shape {by(item.median_shape)} voxels): "
-        f"{', '.join(part for part in parts if part)}."
-    )
-
-
-def _describe_kernels(kernels: Sequence[Sequence[int]]) -> str:
-    """Write the kernels from full resolution down, equal neighbours once: ``1 x 3 x 3 (2 levels), ...``."""
-    runs = [(kernel, len(list(same))) for kernel, same in groupby(kernels)]
-    return ", ".join(f"{by(kernel)} ({count} level{'' if count == 1 else 's'})" for kernel, count in runs)
-
-
-def _slashed(values: Sequence[int]) -> str:
-    return "/".join(str(value) for value in values)
-
-
-def by_spacing(spacing_mm: Sequence[float]) -> str:
-    """Write spacings as ``3.27 x 0.98 x 0.98``.
-
-    Source: own
-    """
-    return " x ".join(listed([spacing]) for spacing in spacing_mm)
-
-
-def _cited(decision: Decision) -> str:
-    return f"{decision.sentence.removesuffix('.')} {_reference(decision)}."
-
-
-def _reference(decision: Decision) -> str:
-    return f"[{decision.rule}; {decision.source}]"
+def _title(item: ConfigurationPlan) -> str:
+    return f"{NAMES[item.name][0].upper()}{NAMES[item.name][1:]} ({item.name})"
 
 
 def _argument(decision: Decision) -> list[str]:
@@ -183,7 +109,7 @@ def _argument(decision: Decision) -> list[str]:
     return [
         *_wrapped(f"- {decision.subject} = {_value(decision.outcome)}", "  "),
         *_wrapped(decision.sentence, "      "),
-        *_wrapped(f"{_reference(decision)} saw {numbers or 'nothing'}", "      "),
+        *_wrapped(f"{reference(decision)} saw {numbers or 'nothing'}", "      "),
     ]
 
 
@@ -206,5 +132,12 @@ def _wrapped(text: str, indent: str) -> list[str]:
     )
 
 
-def _escape(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+def _with_times(text: str) -> str:
+    """Write ``2 x 3`` with a sign for times."""
+    return re.sub(r"(?<=\d) x (?=\d)", " × ", text)
+
+
+def _typeset(text: str) -> str:
+    """Write a text for LaTeX: escaped, with signs for times and powers of ten."""
+    escaped = "".join(_LATEX.get(character, character) for character in _with_times(text))
+    return re.sub(r"(?<![\w.])(\d+)e-(\d+)", r"$\1\\cdot 10^{-\2}$", escaped)

@@ -11,6 +11,9 @@ from nnbox.rules.postprocessing import SMALLEST_GAIN
 from nnbox.rules.rulebook import RULEBOOKS
 from nnbox.rules.sampling import forced_samples
 from nnbox.rules.schedule import TRAINING_MOMENTUM, VALIDATION_MOMENTUM
+from nnbox.rules.sections import joined
+
+_SECTIONS = {"2018": "2018 §2.3", "2019": "2019 §2.2, release"}
 
 
 def describe_recipe(plan: Plan) -> str:
@@ -27,81 +30,113 @@ def describe_inference(plan: Plan, cases: int) -> str:
 
     Source: own (the words); 2018 §2.4 to §2.6, 2019 §2.3
     """
-    recipe = RULEBOOKS[plan.recipe].recipe
     folds = max(2, min(FOLD_COUNT, cases))
     allowed = plan.choices.mirror_axes
-    axes = "along all axes" if allowed is None else f"along {', '.join(allowed) or 'no axis'} (chosen by the user; own)"
-    if recipe.postprocessing is PostprocessingRule.SINGLE_COMPONENT_REFERENCES:
-        after = (
-            "a structure that is one connected component in every training reference that holds it keeps only its "
-            "largest predicted component [single_component_labels; 2018 §2.5]"
+    axes = "all axes" if allowed is None else f"{', '.join(allowed) or 'no axis'} (chosen by the user)"
+    full = [item.name for item in plan.configurations if item.full_resolution]
+    chosen = "The only configuration was used for test cases"
+    if len(full) > 1:
+        chosen = (
+            f"Among {joined(full)} and the mean of every two of them, the one with the highest mean foreground Dice in "
+            "the cross-validation was used for test cases"
         )
-    else:
-        after = (
-            "keeping only the largest component, first of all foreground, then of each structure, was adopted "
-            f"where it raised the cross-validated mean Dice by more than {SMALLEST_GAIN:g} while no structure's mean "
-            "fell and no case lost a structure [accept_step; own]"
+    text = (
+        f"All configurations were trained in a {folds}-fold cross-validation, shuffled with seed {FOLD_SEED}, with all "
+        "cases of a patient in one fold [make_folds; 2018 §2.3, 2019 §3, release]. Images were predicted in patches "
+        "that overlap by half [tile_starts; 2018 §2.4], weighted by a Gaussian with a sigma of an eighth of the patch "
+        f"[gaussian_weights; 2019 §2.3, release]; softmax outputs were averaged over mirroring along {axes} and over "
+        "the networks of all folds [predict_case; 2018 §2.4], interpolated linearly back to the image's own grid "
+        "[probabilities_on_crop; own], and each voxel was given its most probable class. "
+    )
+    if any(item.previous for item in plan.configurations):
+        text += (
+            "The second stage of the cascade was trained on first-stage predictions by the network whose fold had left "
+            "the case out [check_previous; 2018 §2.1]. "
+        )
+    return f"{text}{chosen} [choose_candidate; 2018 §2.6, 2019 §2.3]. {_postprocessing(plan)}"
+
+
+def _postprocessing(plan: Plan) -> str:
+    if RULEBOOKS[plan.recipe].recipe.postprocessing is PostprocessingRule.SINGLE_COMPONENT_REFERENCES:
+        return (
+            "Of a structure that is one connected component in every training reference that holds it, only the "
+            "largest predicted component was kept [single_component_labels; 2018 §2.5]."
         )
     return (
-        f"All configurations are trained in a {folds}-fold cross-validation, shuffled with seed {FOLD_SEED}, cases of "
-        "one patient kept together [make_folds; 2018 §2.3, 2019 §3, release]. Images are predicted in half-overlapping "
-        f"patches with Gaussian weights, mirrored {axes} (2018 §2.4, 2019 §2.3); softmax outputs of the folds' models "
-        "are averaged. Among all configurations with full-resolution output and all pairs of them, the one with the "
-        "highest cross-validated mean foreground Dice is used for test cases [choose_candidate; 2018 §2.6]. Finally, "
-        f"{after}."
+        "Keeping only the largest connected component, first of all foreground, then of each structure, was adopted "
+        f"where it raised the cross-validated mean Dice by more than {_power(SMALLEST_GAIN)} while no structure's mean "
+        "fell and no case lost a structure [accept_step; own]."
     )
 
 
 def _optimiser(recipe: Recipe) -> str:
-    decay = f"weight decay {recipe.weight_decay:g}" if recipe.weight_decay else "no weight decay"
-    variant = "amsgrad" if recipe.amsgrad else "no amsgrad"
+    extras = "without weight decay and amsgrad"
+    if recipe.weight_decay and recipe.amsgrad:
+        extras = f"with a weight decay of {_power(recipe.weight_decay)} and amsgrad"
     return (
-        f"The loss is the sum of cross-entropy and soft Dice over the foreground classes (smoothing "
-        f"{DICE_SMOOTHING:g}; 2018 §2.3, release). Adam starts at a rate of {recipe.learning_rate:g}, {decay}, "
-        f"{variant} (2018 §2.3, 2019 §2.2, release). An epoch has {recipe.iterations_per_epoch} "
-        "iterations (2018 §2.3), followed by "
-        f"{recipe.validation_iterations} validation iterations (release)."
+        "Networks were trained from random weights on the sum of cross-entropy and soft Dice of the foreground classes "
+        f"(smoothing {_power(DICE_SMOOTHING)}) [segmentation_loss; 2018 §2.3, release] with Adam, at an initial rate "
+        f"of {_power(recipe.learning_rate)} {extras} [first_state; {_SECTIONS[recipe.name]}]. An epoch had "
+        f"{recipe.iterations_per_epoch} training (2018 §2.3) and {recipe.validation_iterations} validation iterations "
+        "(release)."
     )
 
 
 def _stopping(recipe: Recipe) -> str:
-    text = (
-        f"The rate is multiplied by {recipe.rate_factor:g} when the moving average (momentum {TRAINING_MOMENTUM:g}) of "
-        f"the training loss has not improved by {recipe.rate_threshold:g} for {recipe.rate_patience_epochs} epochs "
-        f"[next_state; 2018 §2.3, 2019 §2.2, release]. Training ends when the rate is below {recipe.stop_rate:g}, "
-    )
-    if recipe.stop_patience_epochs is not None:
-        text += (
-            f"when the moving average (momentum {VALIDATION_MOMENTUM:g}) of the validation loss has not improved by "
-            f"{recipe.stop_threshold:g} for {recipe.stop_patience_epochs} epochs, "
+    section = _SECTIONS[recipe.name]
+    reasons = [f"the rate fell below {_power(recipe.stop_rate)}"]
+    if recipe.stop_patience_epochs is not None and recipe.stop_threshold is not None:
+        reasons.append(
+            f"the moving average of the validation loss (momentum {VALIDATION_MOMENTUM:g}, release) had not improved "
+            f"by {_power(recipe.stop_threshold)} for {recipe.stop_patience_epochs} epochs"
         )
-    return f"{text}or after {recipe.maximum_epochs} epochs [why_finished]; the final weights are used (own)."
+    own = ", own" if recipe.stop_patience_epochs is not None else ""
+    return (
+        f"The rate was multiplied by {recipe.rate_factor:g} whenever the moving average of the training loss (momentum "
+        f"{TRAINING_MOMENTUM:g}, release) had not improved by {_power(recipe.rate_threshold)} for "
+        f"{recipe.rate_patience_epochs} epochs [next_state; {section}]. Training ended when {', when '.join(reasons)}, "
+        f"or after {recipe.maximum_epochs} epochs [why_finished; {section}{own}]; the final weights were used "
+        "[train_fold; own]."
+    )
 
 
 def _sampling(plan: Plan, recipe: Recipe) -> str:
-    rule = "floor(B/3) + 1" if recipe.forced_samples is ForcedSamples.MORE_THAN_A_THIRD else "B - round(0.67 B)"
+    rule, source = "B - round(0.67 B)", "release"
+    if recipe.forced_samples is ForcedSamples.MORE_THAN_A_THIRD:
+        rule, source = "floor(B / 3) + 1", "2018 §2.3"
     counts = ", ".join(
-        f"{item.name}: {sum(forced_samples(item.batch_size, recipe.forced_samples))} of {item.batch_size}"
+        f"{sum(forced_samples(item.batch_size, recipe.forced_samples))} of {item.batch_size} ({item.name})"
         for item in plan.configurations
     )
     return (
-        f"Of a batch of B samples, {rule} are centred on a voxel of a randomly chosen structure ({counts}) "
-        "[forced_samples; 2018 §2.3, release]."
+        f"Of the B patches of a batch, {rule} were centred on a voxel of a random structure of their case: {counts} "
+        f"[forced_samples; {source}]."
     )
 
 
 def _augmentation(plan: Plan) -> str:
-    small, large = ranges.SCALE_SMALLER[0], ranges.SCALE_LARGER[1]
-    dark, bright = ranges.GAMMA_SMALLER[0], ranges.GAMMA_LARGER[1]
     text = (
-        f"Augmentation: elastic deformation (p {ranges.ELASTIC_P:g}), rotation (p {ranges.ROTATION_P:g}, up to "
-        f"±{ranges.ANGLE_DEG:g}°, in 2D ±{ranges.ANGLE_2D_DEG:g}°), scaling (p {ranges.SCALE_P:g}, "
-        f"{small:g}–{large:g}), gamma (p {ranges.GAMMA_P:g} per channel, {dark:g}–{bright:g}), mirroring (p "
-        f"{ranges.MIRROR_P:g} per axis)"
+        "Each patch was augmented at random: elastic deformation (probability "
+        f"{ranges.ELASTIC_P:g}; strength up to {ranges.ALPHA_3D[1]:g}, in 2D {ranges.ALPHA_2D[1]:g}; smoothed over "
+        f"{ranges.SIGMA_VOX[0]:g}–{ranges.SIGMA_VOX[1]:g} voxels), rotation ({ranges.ROTATION_P:g}; up to "
+        f"{ranges.ANGLE_DEG:g}° either way about each axis, in 2D {ranges.ANGLE_2D_DEG:g}°, or {ranges.ANGLE_DEG:g}° "
+        f"where one edge exceeds {ranges.NARROW_ASPECT:g} times the other), scaling ({ranges.SCALE_P:g}; "
+        f"{ranges.SCALE_SMALLER[0]:g}–{ranges.SCALE_LARGER[1]:g}), gamma ({ranges.GAMMA_P:g} for each channel; "
+        f"{ranges.GAMMA_SMALLER[0]:g}–{ranges.GAMMA_LARGER[1]:g}) and mirroring ({ranges.MIRROR_P:g} for each axis)"
     )
+    text += " [draw_augmentation; 2018 §2.3, numbers: release]."
     if any(item.previous for item in plan.configurations):
+        low, high = ranges.MASK_RADII_VOX
         text += (
-            f"; the previous stage's masks are changed morphologically (p {ranges.MASK_P:g}) and lose a small "
-            f"component (p {ranges.REMOVAL_P:g})"
+            f" What the second stage sees of the first was dilated, eroded, opened or closed by balls of {low}–{high} "
+            f"voxels (probability {ranges.MASK_P:g}) and lost a component of less than "
+            f"{100 * ranges.REMOVAL_LARGEST_SHARE:g} % of the patch ({ranges.REMOVAL_P:g}) [change_previous; "
+            "2018 §2.3, numbers: release]."
         )
-    return f"{text} [draw_augmentation; release]."
+    return text
+
+
+def _power(value: float) -> str:
+    """Write a small number as ``3e-4``."""
+    mantissa, exponent = f"{value:.0e}".split("e")
+    return f"{mantissa}e{int(exponent)}"

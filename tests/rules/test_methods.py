@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+import nnbox.rules
 from nnbox.records.dataset import Channel, Choices, Label
 from nnbox.records.fingerprint import CaseFingerprint, Fingerprint, Intensity
+from nnbox.rules.external import fingerprint_from_json
 from nnbox.rules.methods import methods_text, plan_argument
 from nnbox.rules.planning import make_plan
 
@@ -51,37 +56,126 @@ def test_the_argument_gives_every_decision_with_rule_source_and_numbers(recipe):
     assert (plan.why_not_trainable or "Training: possible") in text
 
 
+def _text(plan, fingerprint, *, latex=False):
+    return " ".join(methods_text(plan, fingerprint, latex=latex).split())
+
+
 @pytest.mark.parametrize("recipe", ["2018", "2019", "2021"])
-def test_the_paragraph_names_each_number_and_its_rule(recipe):
+def test_the_section_names_the_data_and_each_number_with_its_rule(recipe):
     fingerprint = _fingerprint()
     plan = make_plan(fingerprint, recipe=recipe, choices=Choices())
-    text = " ".join(methods_text(plan, fingerprint, latex=False).split())
-    for word in ("Task77_Made_Up", "8 labelled training cases", "organ & b", "99.5", "37.25", "[-17, 201]"):
-        assert word in text
-    for configuration in plan.configurations:
-        assert f"Configuration {configuration.name} at " in text
-        assert " x ".join(str(size) for size in configuration.patch_size) in text or configuration.previous
-    rules = {
-        decision.rule
-        for decision in plan.decisions
-        if decision.subject.split(".")[-1] in {"patch_size", "batch_size", "num_pool_per_axis", "median_shape"}
-    }
-    assert all(f"[{rule}; " in text for rule in rules)
+    text = _text(plan, fingerprint)
+    for words in (
+        "Task77_Made_Up has 8 labelled training cases: 3D images with the channels CT and PET 100% and the structures",
+        "organ_a and organ & b",
+        "measure 60 × 300 × 280 voxels (z, y, x) at spacings of 2.5 × 0.8 × 0.8 mm",
+        "Channel CT was clipped to [-17, 201]",
+        "reduced by its mean, 99.5, and divided by its standard deviation, 37.25 [choose_normalization; ",
+        "Channel PET 100% was normalised to mean 0 and standard deviation 1 in every case [choose_normalization; ",
+    ):
+        assert words in text
+    for item in plan.configurations:
+        part = text.split(f" ({item.name}). ")[1]
+        assert f"{'over the batch' if item.batch_dice else 'for each sample'}" in part
+        if item.previous:
+            assert f"with {item.topology.input_channels} input channels" in part
+            continue
+        sizes = " × ".join(str(size) for size in item.patch_size)
+        assert f"A patch has {sizes} voxels" in part
+        assert f"The batch size is {item.batch_size}: " in part
+        assert f"{'/'.join(str(number) for number in item.topology.features)} features [choose_features; " in part
+        decision = next(decision for decision in plan.decisions if decision.subject == f"{item.name}.patch_size")
+        assert f"{decision.inputs['cost']:,} " in part
+        assert f"[{decision.rule}; " in part
 
 
-def test_the_paragraph_tells_the_recipes_apart():
+@pytest.mark.parametrize("recipe", ["2018", "2019", "2021"])
+@pytest.mark.parametrize(
+    "made",
+    [
+        {},
+        {"shape_vox": (300, 300, 300), "spacing_mm": (1.0, 1.0, 1.0)},
+        {"shape_vox": (20, 20, 4), "spacing_mm": (1.0, 1.0, 5.0)},
+    ],
+)
+def test_every_rule_the_section_names_is_in_the_ledger(recipe, made):
+    fingerprint = _fingerprint(**made)
+    text = _text(make_plan(fingerprint, recipe=recipe, choices=Choices()), fingerprint)
+    named = set(re.findall(r"\[(\w+); (?:2018|2019|release|own)", text))
+    assert len(named) > 15
+    ledger = (Path(nnbox.rules.__file__).parent / "README.md").read_text(encoding="utf-8")
+    known = {function.split(".")[-1] for function in re.findall(r"`([\w.]+)`", ledger)}
+    assert named - known == set()
+    # No bracket is left without a rule and a source, other than an interval.
+    assert all(
+        re.match(r"\[(\w+; (2018|2019|release|own)|-?[\d.]+, )", found) for found in re.findall(r"\[[^]]*]", text)
+    )
+
+
+@pytest.mark.parametrize("recipe", ["2018", "2019", "2021"])
+def test_no_sentence_is_said_twice_within_a_part(reference, recipe):
+    document = json.loads((reference / "msd_fingerprints.json").read_text())
+    for task in document:
+        fingerprint = fingerprint_from_json(document, task=task, where="reference")
+        plan = make_plan(fingerprint, recipe=recipe, choices=Choices())
+        for part in methods_text(plan, fingerprint, latex=False).split("\n\n"):
+            sentences = " ".join(part.split()).split(". ")
+            assert len(sentences) == len(set(sentences)), task
+
+
+def test_the_section_of_prostate_reads_as_the_published_table(reference):
+    document = json.loads((reference / "msd_fingerprints.json").read_text())
+    fingerprint = fingerprint_from_json(document, task="Task05_Prostate", where="reference")
+    text = _text(make_plan(fingerprint, recipe="2018", choices=Choices()), fingerprint)
+    published = json.loads((reference / "plans_2018_table1.json").read_text())["Task05_Prostate"]
+    for name, row in published.items():
+        part = text.split(f" ({name}). ")[1]
+        for field, words in (
+            ("median_shape", "where the median case has {} voxels"),
+            ("patch_size", "A patch has {} voxels"),
+            ("batch_size", "The batch size is {}: "),
+        ):
+            if field in row:
+                value = row[field] if isinstance(row[field], list) else [row[field]]
+                assert words.format(" × ".join(str(size) for size in value)) in part
+    assert "Cropping kept 99.7 % of the voxels (mean over the cases) and the mask rule asks for at most 75 %" in text
+
+
+def test_the_section_tells_the_recipes_apart():
     fingerprint = _fingerprint()
-    texts = {
-        recipe: methods_text(make_plan(fingerprint, recipe=recipe, choices=Choices()), fingerprint, latex=False)
+    flat = {
+        recipe: _text(make_plan(fingerprint, recipe=recipe, choices=Choices()), fingerprint)
         for recipe in ("2018", "2019", "2021")
     }
-    flat = {recipe: " ".join(text.split()) for recipe, text in texts.items()}
-    assert "no weight decay, no amsgrad" in flat["2018"]
-    assert "weight decay 3e-05, amsgrad" in flat["2019"]
-    assert "for 60 epochs" in flat["2018"]
+    assert "without weight decay and amsgrad [first_state; 2018 §2.3]" in flat["2018"]
+    assert "with a weight decay of 3e-5 and amsgrad [first_state; 2019 §2.2, release]" in flat["2019"]
+    assert "had not improved by 5e-3 for 60 epochs" in flat["2018"]
     assert "for 60 epochs" not in flat["2019"]
-    assert "Training." not in flat["2021"]
-    assert "a plan only" in flat["2021"]
+    assert "label maps by nearest neighbour [choose_resampling; 2018 §2.2]" in flat["2018"]
+    assert "label maps linearly, each label by itself [choose_resampling; 2019 §2.1]" in flat["2019"]
+    assert "by more than a factor of 3" not in flat["2018"]
+    assert "every training reference" in flat["2018"]
+    assert "cross-validated mean Dice by more than 1e-4" in flat["2019"]
+    assert " Training. " not in flat["2021"]
+    assert "This is a plan, and nothing was trained from it: the 2021 rules" in flat["2021"]
+
+
+def test_a_section_from_geometry_alone_says_so():
+    fingerprint = replace(_fingerprint(), intensities=None)
+    text = _text(make_plan(fingerprint, recipe="2019", choices=Choices()), fingerprint)
+    assert "nothing was trained from it: geometry only" in text
+    assert "which are not known from geometry alone" in text
+    assert "None" not in text
+
+
+def test_a_plane_is_described_by_its_two_axes():
+    made = _fingerprint(shape_vox=(1, 300, 280), spacing_mm=(1.0, 0.5, 0.8))
+    fingerprint = replace(made, dimension=2)
+    text = _text(make_plan(fingerprint, recipe="2019", choices=Choices()), fingerprint)
+    assert "measure 300 × 280 voxels (y, x) at spacings of 0.5 × 0.8 mm" in text
+    assert "Images were resampled to 0.5 × 0.8 mm" in text
+    assert "The only configuration was used for test cases" in text
+    assert "in plane" not in text.split("Training. ")[0]
 
 
 def test_the_latex_form_escapes_what_latex_would_trip_over():
@@ -90,12 +184,15 @@ def test_the_latex_form_escapes_what_latex_would_trip_over():
     assert r"Task77\_Made\_Up" in text
     assert r"organ \& b" in text
     assert r"PET 100\%" in text
-    assert r"\paragraph{Networks.}" in text
-    assert not re.search(r"(?<!\\)[_&%#]", text)
+    assert r"\paragraph{3D network at full resolution (3d\_fullres).}" in text
+    assert r"60 $\times$ 300 $\times$ 280 voxels" in text
+    assert r"$3\cdot 10^{-4}$" in text
+    assert not re.search(r"(?<!\\)[_&%#]", re.sub(r"\$[^$]*\$", "", text))
+    assert text.count("$") % 2 == 0
     assert text.isascii()
 
 
 def test_a_user_who_forbids_mirroring_reads_so():
     fingerprint = _fingerprint()
     plan = make_plan(fingerprint, recipe="2019", choices=Choices(mirror_axes=("z",)))
-    assert "along z (chosen by the user; own)" in " ".join(methods_text(plan, fingerprint, latex=False).split())
+    assert "along z (chosen by the user)" in _text(plan, fingerprint)
