@@ -8,7 +8,7 @@ import pytest
 from nnbox.records.codec import decode, encode
 from nnbox.training.patches import Arrays, cut_patch
 from nnbox.training.sample import Sampler, SamplingPlan, sampling_plan
-from nnbox.training.store import load_image, load_labels
+from nnbox.training.store import load_image, load_labels, write_prepared
 
 
 def variant(job, tiny, **changes):
@@ -95,6 +95,33 @@ def test_flat_patches_are_slices_of_the_first_axis(job, store, tiny):
         assert Sampler(plan).batch(index).image.shape == (3, 2, 24, 16)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_slice_wise_patch_never_mixes_its_slices(job, tiny, tmp_path, axis):
+    # Each slice along the axis holds its own number in image and labels; whatever is drawn, a slice keeps its number.
+    numbers = np.indices((30, 30, 30))[axis]
+    arrays = dataclasses.replace(
+        tiny.case(0), image=np.stack([numbers, numbers]).astype(np.float32), labels=(numbers % 3).astype(np.int16)
+    )
+    write_prepared(tmp_path, "case", arrays, tiny.grid((30, 30, 30)))
+    flat = variant(job, tiny, patch=(8, 8, 8), dummy_2d_augmentation=True, dummy_2d_axis=axis)
+    plan = dataclasses.replace(sampling_plan(flat), store=tmp_path, training_cases=("case",))
+    assert plan.augmentation.slice_axis == axis
+    plan = dataclasses.replace(plan, training_steps=30)
+    mixed_in_3d = 0
+    for index in range(20):
+        batch = Sampler(plan).batch(index)
+        in_3d = Sampler(dataclasses.replace(plan, augmentation=dataclasses.replace(plan.augmentation, slice_axis=None)))
+        mixed_in_3d += sum(_mixes(labels, axis) for labels in in_3d.batch(index).labels)
+        for labels in batch.labels:
+            assert not _mixes(labels, axis)
+    assert mixed_in_3d > 0
+
+
+def _mixes(labels, axis):
+    """Whether a slice holds two labels, background aside (a turned corner may lie outside of the case)."""
+    return any(len(set(np.unique(part)) - {0}) > 1 for part in np.moveaxis(labels, axis, 0))
+
+
 def test_a_patch_larger_than_the_case_is_padded_with_zeros_around_it(job, tiny):
     plan = sampling_plan(variant(job, tiny, patch=(16, 32, 32)))
     batch = Sampler(plan).batch(4)
@@ -116,8 +143,6 @@ def test_the_second_stage_sees_the_previous_labels_as_channels(job, previous_sto
 
 
 def test_a_case_without_foreground_gives_a_random_patch(job, tiny, tmp_path):
-    from nnbox.training.store import write_prepared
-
     arrays = dataclasses.replace(tiny.case(0), labels=np.zeros((12, 20, 18), dtype=np.int16))
     write_prepared(tmp_path, "empty", arrays, tiny.grid((12, 20, 18)))
     plan = dataclasses.replace(sampling_plan(job), store=tmp_path, training_cases=("empty",))
