@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from nnbox.console import complain, listen, print_raw, say, show_table
-from nnbox.errors import DataError, IncompleteOutputError, UsageError
+from nnbox.errors import DataError, IncompleteOutputError, ResourceError, Severity, UsageError
 from nnbox.files import atomic_write_text
 from nnbox.intake.options import IntakeOptions
 from nnbox.records.codec import dumps, encode
@@ -133,6 +133,9 @@ def evaluate(
 
     found = evaluate_folders(predictions, references, tolerances, workers=available_cpus())
     summary = summarize(found.cases)
+    if found.only_predicted:
+        strays = ", ".join(map(str, found.only_predicted))
+        complain(Severity.WARNING, f"no reference holds the label {strays}: wherever it is predicted, it is wrong")
     rows = [
         [
             str(value),
@@ -148,7 +151,10 @@ def evaluate(
     show_table(f"{len(found.cases)} cases: means over cases", columns, rows)
     if json_file is not None:
         document = {"evaluation": encode(found), "means": encode(summary)}
-        atomic_write_text(json_file, json.dumps(document, indent=1) + "\n")
+        try:
+            atomic_write_text(json_file, json.dumps(document, indent=1) + "\n")
+        except OSError as error:
+            raise ResourceError(f"--json {json_file} cannot be written ({error.strerror})") from None
         say(f"every case: {json_file}")
 
 
@@ -162,7 +168,7 @@ def check_submission(archive: Path, root: Path, exclude: Path | None) -> None:
 
     problems, count = check_archive(archive, root, exclude)
     if problems:
-        raise IncompleteOutputError(f"{archive}: {len(problems)} defects:", problems)
+        raise IncompleteOutputError(f"{archive}: {len(problems)} defect{'' if len(problems) == 1 else 's'}:", problems)
     say(f"{archive}: {count} cases, every check passed")
 
 
@@ -170,7 +176,12 @@ def synthesize(folder: Path, *, preset: str, seed: int) -> None:
     """Make a small synthetic data set."""
     from nnbox.synthesize import synthesize as make
 
-    make(folder, preset=preset, seed=seed)
+    try:
+        make(folder, preset=preset, seed=seed)
+    except OSError as error:
+        raise ResourceError(
+            f"{folder} cannot be written ({error.strerror}). What to do: name another folder."
+        ) from None
     say(f"made {folder} (preset {preset}, seed {seed})")
 
 
@@ -183,6 +194,10 @@ def decide(root: Path, output: str | None) -> list[str]:
     from nnbox.stages.predict import find_model
     from nnbox.stages.survey import survey
 
+    if not root.is_dir():
+        raise UsageError(
+            f"{root} is not a folder. What to do: mount the data set there, e.g. docker run -v data:{root}"
+        )
     seen = survey(root)
     model = find_model(None, root, Path(output) if output else None)
     if seen.labelled and model is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -16,9 +17,18 @@ from typer.exceptions import TyperException
 
 from nnbox.cli.commands import app
 from nnbox.cli.options import LIST_OPTIONS
-from nnbox.errors import NnboxError, Severity, UsageError
+from nnbox.errors import NnboxError, ResourceError, Severity, UsageError
 
 _BUG = 70
+_INTERRUPTED = 130
+_TERMINATED = 128 + signal.SIGTERM
+# What the machine refuses, not what nnbox does wrong: a full disk, a missing right, a folder where a file should be.
+_OUTSIDE = frozenset(
+    {
+        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE),
+        *(errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE),
+    }
+)
 # Waiting threads that spin make a training step several times slower when other processes want the cores too. This must
 # be set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -31,7 +41,8 @@ def _spread_lists(words: Sequence[str]) -> list[str]:
     values = 0
     for word in words:
         if word.startswith("-"):
-            option, values = (word, 0) if word in LIST_OPTIONS else (None, 0)
+            name, given, _ = word.partition("=")
+            option, values = (name, len(given)) if name in LIST_OPTIONS else (None, 0)
         elif option is not None:
             values += 1
             if values > 1:
@@ -63,10 +74,28 @@ def main(words: Sequence[str] | None = None) -> int:
         complain(Severity.ERROR, f"{error.format_message()} (see nnbox --help)")
         return UsageError.exit_code
     except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    except SystemExit as end:
+        if end.code == _TERMINATED:
+            complain(Severity.ERROR, "terminated; the same command continues where it stopped")
+        raise
+    except Exception as error:  # the last door
+        return _explain(error)
+    # Typer turns an interrupt into this code and says nothing.
+    if code == _INTERRUPTED:
         complain(Severity.ERROR, "interrupted; the same command continues where it stopped")
-        return 130
-    except Exception:  # the last door: a bug must be told as one
-        complain(Severity.ERROR, "this is a bug in nnbox; please report it with the lines below")
-        sys.stderr.write(traceback.format_exc())
-        return _BUG
     return code if isinstance(code, int) else 0
+
+
+def _explain(error: Exception) -> int:
+    """Tell what the machine refused, or that nnbox has a bug; return the exit code."""
+    from nnbox.console import complain
+
+    if isinstance(error, OSError) and error.errno in _OUTSIDE:
+        place = f"{error.filename}: " if error.filename else ""
+        remedy = "What to do: see that the path is right, that its disk has room, and that this user may use it."
+        complain(Severity.ERROR, f"{place}{error.strerror}. {remedy}")
+        return ResourceError.exit_code
+    complain(Severity.ERROR, "this is a bug in nnbox; please report it with the lines below")
+    sys.stderr.write(traceback.format_exc())
+    return _BUG

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -109,6 +110,8 @@ def _plan(
         trust_image_grid=trust_image_grid,
         replace_nonfinite=replace_nonfinite,
     )
+    if root is None and fingerprint is None and "NNBOX_INPUT" in os.environ:
+        root = Path(os.environ["NNBOX_INPUT"])
     source = verbs.PlanSource(root=root, fingerprint=fingerprint, task=task, intake=intake, workers=workers)
     form = verbs.plan_form(as_json=as_json, as_text=as_text, as_latex=as_latex)
     verbs.plan(source, recipe=recipe, planning_memory_gb=memory, form=form)

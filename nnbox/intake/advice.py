@@ -129,7 +129,8 @@ def fold_warnings(cases: Sequence[Case], *, ready: bool) -> tuple[Problem, ...]:
     words = "patients" if any(case.patient is not None for case in cases) else "labelled cases"
     what = f"there {'is' if units == 1 else 'are'} only {units} {words if units > 1 else words[:-1]}"
     if units < 2:
-        remedy = "add labelled cases, or correct the patients given with --patients"
+        slip = ", or correct the patients given with --patients" if words == "patients" else ""
+        remedy = f"add labelled cases{slip}"
         return (
             Problem(severity=Severity.ERROR, what=what, expected="at least 2 to learn and to check", remedy=remedy),
         )

@@ -53,6 +53,7 @@ class CaseTask:
         case: the case.
         labels: foreground labels; None where ``dataset.json`` should name them but does not: values are not checked.
         channels: the channel count where it is known.
+        channels_from: where that count is stated, in words.
         trust_image_grid, replace_nonfinite: see `nnbox.intake.options.IntakeOptions`.
         known: digests of an earlier run, by path relative to the root.
     """
@@ -61,6 +62,7 @@ class CaseTask:
     case: Case
     labels: tuple[Label, ...] | None
     channels: int | None
+    channels_from: str
     trust_image_grid: bool
     replace_nonfinite: bool
     known: dict[str, FileState]
@@ -84,6 +86,7 @@ class IntakeResult:
 
     Attributes:
         task: name of the task.
+        found: what was found, as far as it is known; with errors not fit for use.
         dataset: the record, or None when a problem is an error.
         problems: every finding, errors first.
         digests: of every image and label file.
@@ -93,6 +96,7 @@ class IntakeResult:
     """
 
     task: str
+    found: Dataset
     dataset: Dataset | None
     problems: tuple[Problem, ...]
     digests: InputDigests

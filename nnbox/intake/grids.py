@@ -40,7 +40,7 @@ def orientation(grid: Grid) -> str:
 def describe(grid: Grid) -> str:
     """Return a grid's placement in words."""
     spacing = ", ".join(f"{value:.6g}" for value in grid.spacing_mm)
-    origin = ", ".join(f"{value:.6g}" for value in grid.origin_xyz_mm)
+    origin = ", ".join(f"{value + 0.0:.6g}" for value in grid.origin_xyz_mm)
     return f"spacing ({spacing}) mm (z, y, x), origin ({origin}) mm, orientation {orientation(grid)}"
 
 

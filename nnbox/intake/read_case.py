@@ -139,8 +139,9 @@ class _Reader:
                     what = f"the channel file itself holds {header.channels} channels"
                     self._error(what, "one channel in each of several files", "split the file", file)
         if expected is not None and found != expected and len(self._problems) == before:
-            remedy = "correct the file, or name the channels that are there with --channels or in dataset.json"
-            self._error(f"it has {found} channel(s)", f"{expected} channel(s)", remedy, files[0])
+            source = self._task.channels_from
+            remedy = f"correct the file, or {source} where that is wrong"
+            self._error(f"it has {found} channel(s)", f"{expected} channel(s), as {source} says", remedy, files[0])
         for file, header in zip(files[1:], headers[1:], strict=True):
             self._compare(header.grid, file, headers[0].grid, f"the channel {files[0]}")
         return len(self._problems) == before

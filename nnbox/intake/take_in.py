@@ -68,6 +68,7 @@ def take_in(
     warnings = tuple(problem for problem in problems if problem.severity is Severity.WARNING)
     return IntakeResult(
         task=dataset.task,
+        found=dataset,
         dataset=replace(dataset, warnings=warnings) if warnings == problems else None,
         problems=problems,
         digests=InputDigests(files=dict(sorted(pair for reading in found.readings for pair in reading.digests))),
@@ -107,6 +108,7 @@ def _read(root: Path, options: IntakeOptions, workers: int, known: InputDigests 
         case=Case(name="", images=(), label=None, output_name=""),
         labels=draft.labels,
         channels=None if stated is None else len(stated),
+        channels_from="dataset.json" if draft.channels is not None else "--channels" if training else "--model",
         trust_image_grid=options.trust_image_grid,
         replace_nonfinite=options.replace_nonfinite,
         known={} if known is None else dict(known.files),

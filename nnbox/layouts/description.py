@@ -105,7 +105,7 @@ def count_warnings(document: Mapping[str, Any], training: int, test: int | None)
     for key, found, what in (("numTraining", training, "labelled cases"), ("numTest", test, "test images")):
         if found is None or key not in document or document[key] == found:
             continue
-        remedy = f"correct {FILE} if cases are missing; otherwise nothing, {found} are used"
+        remedy = f"add the cases if some are missing; otherwise nothing, or correct {FILE}"
         warnings.append(warning(f'"{key}" is {_name(document[key])}', f"{found}, the {what} found", remedy, file=FILE))
     return tuple(warnings)
 

@@ -132,7 +132,8 @@ def _channel_problem(case: str, numbers: list[int], files: tuple[str, ...], chan
         what = f"the case name stands for several files: {', '.join(doubled)}"
         return error(what, "one file for a case name", f"rename or remove all but one, {leave_out}", case=case)
     wanted = channels if channels is not None else numbers[-1] + 1
-    if numbers == list(range(wanted)):
+    # One picture may hold several channels (RGB); how many it does is seen when it is read.
+    if numbers == list(range(wanted)) or (numbers == [0] and image_ending(files[0]) in PICTURE_ENDINGS):
         return None
     missing = sorted(set(range(wanted)) - set(numbers))
     extra = sorted(set(numbers) - set(range(wanted)))

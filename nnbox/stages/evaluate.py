@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from nnbox.errors import DataError, Problem, Severity, UsageError
 from nnbox.evaluation.scores import score_case
+from nnbox.imaging.header import ImageReadError
+from nnbox.imaging.integrity import file_findings
 from nnbox.imaging.io import read_header, read_labels
 from nnbox.imaging.label_values import to_consecutive
 from nnbox.records.dataset import Label
@@ -22,12 +25,14 @@ class Evaluation:
     """Scores of every case.
 
     Attributes:
-        label_values: the foreground values found in the references, ascending; scores are in this order.
+        label_values: the foreground values found in references or predictions, ascending; scores are in this order.
+        only_predicted: those of them that no reference holds: every voxel of theirs is wrong.
         tolerances_mm: surface-Dice tolerance of each label.
         cases: scores by case.
     """
 
     label_values: tuple[int, ...]
+    only_predicted: tuple[int, ...]
     tolerances_mm: tuple[float, ...]
     cases: tuple[CaseScores, ...]
 
@@ -66,38 +71,79 @@ def evaluate_folders(
     """Score every reference's prediction. Case names must match; grids must have the same size.
 
     Raises:
-        DataError: a prediction is missing, does not fit its reference, or holds labels no reference has.
+        DataError: predictions are missing, damaged or of another size than their references; the message lists all.
         UsageError: the tolerances are not one number, or one per label.
     """
     predicted, wanted = label_maps(predictions), label_maps(references)
-    problems = [_missing(name, predictions) for name in sorted(set(wanted) - set(predicted))]
     if not wanted:
         raise DataError(f"{references} holds no label maps; image files such as case.nii.gz are expected")
+    problems = [_missing(name, predictions) for name in sorted(set(wanted) - set(predicted))]
+    names = sorted(set(wanted) & set(predicted))
+    read = [(_look(name, wanted[name]), _look(name, predicted[name])) for name in names]
+    for reference, prediction in read:
+        defects = [*reference.problems, *prediction.problems]
+        problems += defects
+        if not defects and reference.shape_vox != prediction.shape_vox:
+            problems.append(_other_size(reference, prediction))
     if problems:
-        raise DataError(f"{len(problems)} of {len(wanted)} predictions are missing:", tuple(problems))
-    values = sorted({value for path in wanted.values() for value in _values(path)})
+        count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
+        raise DataError(
+            f"the {len(wanted)} cases of {references} cannot be scored as they are; {count}:", tuple(problems)
+        )
+    known = {value for reference, _ in read for value in reference.values}
+    values = tuple(sorted(known.union(*(prediction.values for _, prediction in read))))
     spacing_mm = max(max(read_header(path).grid.spacing_mm) for path in wanted.values())
-    numbers = _tolerances(tolerances, len(values), spacing_mm)
+    numbers = _tolerances(tolerances, values, spacing_mm)
     labels = tuple(Label(value=value, name=str(value)) for value in values)
-    pairs = [_Pair(name, predicted[name], wanted[name], labels, numbers) for name in sorted(wanted)]
+    pairs = [_Pair(name, predicted[name], wanted[name], labels, numbers) for name in names]
     return Evaluation(
-        label_values=tuple(values), tolerances_mm=numbers, cases=tuple(run_all(_score, pairs, workers=workers))
+        label_values=values,
+        only_predicted=tuple(value for value in values if value not in known),
+        tolerances_mm=numbers,
+        cases=tuple(run_all(_score, pairs, workers=workers)),
     )
 
 
-def _values(path: Path) -> set[int]:
-    found, _ = read_labels(path)
-    return {int(value) for value in np.unique(found) if value != 0}
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one label map holds, or why it cannot be read."""
+
+    case: str
+    path: Path
+    shape_vox: tuple[int, ...] = ()
+    values: frozenset[int] = frozenset()
+    problems: tuple[Problem, ...] = ()
+
+
+def _look(name: str, path: Path) -> _Look:
+    """Read a label map once; SimpleITK alone reads a truncated file as zeros."""
+    damages = tuple(_error(name, path, item.what, item.expected) for item in file_findings(path))
+    if damages:
+        return _Look(name, path, problems=damages)
+    try:
+        labels, _ = read_labels(path)
+    except ImageReadError as failure:
+        return _Look(name, path, problems=(_error(name, path, failure.what, failure.expected),))
+    values = frozenset(int(value) for value in np.unique(labels) if value != 0)
+    if unusable := sorted(value for value in values if value < 0):
+        what = f"it holds the label values {unusable[:5]}"
+        return _Look(name, path, problems=(_error(name, path, what, "whole label values from 0 up"),))
+    return _Look(name, path, labels.shape, values)
+
+
+def _other_size(reference: _Look, prediction: _Look) -> Problem:
+    what = f"its size is {prediction.shape_vox} voxels (z, y, x)"
+    return _error(prediction.case, prediction.path, what, f"{reference.shape_vox}, as {reference.path} has")
+
+
+def _error(case: str, path: Path, what: str, expected: str) -> Problem:
+    remedy = "replace the file, or take the case out of both folders"
+    return Problem(severity=Severity.ERROR, what=what, expected=expected, remedy=remedy, case=case, file=str(path))
 
 
 def _score(pair: _Pair) -> CaseScores:
     reference, grid = read_labels(pair.reference)
     prediction, _ = read_labels(pair.prediction)
-    if reference.shape != prediction.shape:
-        raise DataError(
-            f"case {pair.name}: {pair.prediction.name} has size {prediction.shape} (z, y, x), its reference "
-            f"{reference.shape}; both must lie on one grid"
-        )
     maps = (to_consecutive(reference, pair.labels), to_consecutive(prediction, pair.labels))
     by_tolerance = {
         tolerance: score_case(pair.name, *maps, grid.spacing_mm, len(pair.labels), tolerance)
@@ -108,29 +154,27 @@ def _score(pair: _Pair) -> CaseScores:
     return replace(first, labels=labels)
 
 
-def _tolerances(given: tuple[str, ...] | None, labels: int, largest_spacing_mm: float) -> tuple[float, ...]:
+def _tolerances(given: tuple[str, ...] | None, values: tuple[int, ...], largest_spacing_mm: float) -> tuple[float, ...]:
     if given is None:
-        return (largest_spacing_mm,) * labels
+        return (largest_spacing_mm,) * len(values)
+    words = f"--tolerance-mm {','.join(given)}"
     try:
         numbers = tuple(float(word) for word in given)
     except ValueError:
-        raise UsageError(
-            f"--tolerance-mm {','.join(given)}: numbers of mm are expected, e.g. --tolerance-mm 1.5"
-        ) from None
-    if len(numbers) == 1:
-        numbers *= labels
-    if len(numbers) != labels or min(numbers) <= 0:
-        raise UsageError(
-            f"--tolerance-mm {','.join(given)}: one positive number, or one per label ({labels}), is expected"
-        )
-    return numbers
+        raise UsageError(f"{words}: numbers of mm are expected, e.g. --tolerance-mm 1.5") from None
+    if not all(math.isfinite(number) and number > 0 for number in numbers):
+        raise UsageError(f"{words}: positive numbers of mm are expected, e.g. --tolerance-mm 1.5")
+    if len(numbers) not in {1, len(values)}:
+        labels = ", ".join(map(str, values))
+        raise UsageError(f"{words}: one number, or one for each of the labels {labels}, is expected")
+    return numbers * len(values) if len(numbers) == 1 else numbers
 
 
 def _missing(name: str, folder: Path) -> Problem:
     return Problem(
         severity=Severity.ERROR,
         what="there is no prediction",
-        expected=f"a label map called {name} with an image ending in {folder}",
+        expected=f"a label map such as {name}.nii.gz in {folder}",
         remedy="predict it, or take its reference out of --references",
         case=name,
     )

@@ -60,7 +60,7 @@ def inspect_root(
 def _inspect(root: Path, options: IntakeOptions, recipe: str, memory_gb: float, workers: int) -> Inspection:
     result = take_in(root, options, workers=workers)
     dataset = result.dataset
-    rows = _rows(result)
+    rows = (*_dataset_rows(result.found), *_rows(result))
     if dataset is None:
         return Inspection(
             task=result.task,
@@ -69,7 +69,6 @@ def _inspect(root: Path, options: IntakeOptions, recipe: str, memory_gb: float, 
             training=(),
             note="no plan: the errors above come first",
         )
-    rows = (*_dataset_rows(dataset), *rows)
     fingerprint = fingerprint_of(result)
     try:
         plan = make_plan(fingerprint, recipe=recipe, planning_memory_gb=memory_gb, choices=dataset.choices)
@@ -85,12 +84,12 @@ def _inspect(root: Path, options: IntakeOptions, recipe: str, memory_gb: float, 
 
 
 def _dataset_rows(dataset: Dataset) -> tuple[Row, ...]:
-    channels = ", ".join(f"{item.name}{' (CT)' if item.is_ct else ''}" for item in dataset.channels)
+    channels = ", ".join(item.name for item in dataset.channels)
     return (
         ("layout", f"{dataset.layout}, {dataset.dimension}D"),
         ("labelled cases", str(len(dataset.cases))),
         ("test images", str(len(dataset.test_cases))),
-        ("channels", channels),
+        ("channels", channels or "-"),
         *_patient_rows(dataset),
     )
 

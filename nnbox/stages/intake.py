@@ -55,6 +55,8 @@ def take_in_dataset(context: Context, options: IntakeOptions) -> Found:
     if context.receipts.is_done(unit):
         dataset = read_record(workspace.dataset, Dataset)
         digests = read_record(workspace.input_digests, InputDigests)
+        for problem in dataset.warnings:
+            context.journal.warn("input_warning", problem.sentence())
         context.journal.say("intake", f"input: unchanged since it was read ({_count(dataset)})")
         fingerprint = read_record(workspace.fingerprint, Fingerprint)
         return Found(taken=TakenIn(dataset=dataset, digests=digests), fingerprint=fingerprint, unit=unit)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from nnbox.errors import DataError, UsageError
 from nnbox.intake.take_in import take_in
-from nnbox.layouts.detect import find_tasks
+from nnbox.layouts.detect import detect, find_tasks
 from nnbox.network.device import choose_device
 from nnbox.records.dataset import Case, Dataset
 from nnbox.stages.context import Context, TakenIn, open_context
@@ -18,7 +19,7 @@ from nnbox.stages.lock import held
 from nnbox.stages.options import PredictOptions
 from nnbox.stages.packaging import TaskPredictions, expected_cases, submit
 from nnbox.stages.prediction import Ensemble, PredictionSettings, predict_all
-from nnbox.stages.resources import require_writable, worker_count
+from nnbox.stages.resources import require_apart, require_writable, worker_count
 from nnbox.stages.workspace import Workspace
 from nnbox.submission.bundle import MANIFEST, ModelBundle, open_bundle
 
@@ -33,6 +34,7 @@ def predict(options: PredictOptions, listener: Listener) -> tuple[Path, ...]:
         NnboxError: with the exit code of what went wrong; see `nnbox.errors`.
     """
     roots = find_tasks(options.input)
+    require_apart(options.output, options.input)
     require_writable(options.output)
     with held(options.output / ".lock"), tempfile.TemporaryDirectory(dir=options.output, prefix=".model-") as scratch:
         device = choose_device(options.device)
@@ -68,8 +70,9 @@ def find_model(named: Path | None, root: Path, output: Path | None, task: str | 
     tasks each has its own folder in such a place.
     """
     if named is not None:
-        own = named / task if task is not None else named
-        return next((place for place in _bundles(own)), own if task is None else next(_bundles(named), named))
+        own = named / (task or root.name)
+        found = (place for folder in ((own, named) if task is not None else (named, own)) for place in _bundles(folder))
+        return next(found, named)
     places = [*_PLACES, *([output] if output is not None else []), root / "nnbox"]
     for place in places:
         for folder in [place / task] if task is not None else [place]:
@@ -102,7 +105,11 @@ def _require_model(options: PredictOptions, task: str | None) -> Path:
 
 def _cases(context: Context, options: PredictOptions, bundle: ModelBundle) -> tuple[TakenIn, tuple[Case, ...]]:
     """Read the images to predict and see that they are of the model's task."""
-    result = take_in(context.root, options.intake, workers=context.workers, purpose="predict")
+    intake = options.intake
+    if detect(context.root).channels is None:
+        # Nothing in the data set names its channels: they are taken for the model's, whose number is then checked.
+        intake = replace(intake, channels=tuple(channel.name for channel in bundle.plan.channels))
+    result = take_in(context.root, intake, workers=context.workers, purpose="predict")
     dataset = require_sound(result.dataset, result.problems, context.journal, context.root)
     require_same_task(dataset, bundle)
     if not dataset.test_cases:
@@ -114,7 +121,8 @@ def _cases(context: Context, options: PredictOptions, bundle: ModelBundle) -> tu
 def require_same_task(dataset: Dataset, bundle: ModelBundle) -> None:
     """Refuse to predict with a model of another task: another name, other channels, or another dimension.
 
-    A flat folder of images has no name and no channel names; there the number of channels decides.
+    A flat folder of images has no name and no channel names; there the number of channels decides. So it does where the
+    model's names were given with ``--channels``, against those that the data set states.
 
     Raises:
         DataError: what differs, and what to do.
@@ -131,5 +139,5 @@ def require_same_task(dataset: Dataset, bundle: ModelBundle) -> None:
         return
     if dataset.task != plan.task:
         raise DataError(f"the images are of {dataset.task}, the model is of {plan.task}. {remedy}.")
-    if [name.lower() for name in found] != [name.lower() for name in wanted]:
+    if plan.choices.channels is None and [name.lower() for name in found] != [name.lower() for name in wanted]:
         raise DataError(f"the images have the channels {found}, the model expects {wanted}. {remedy}.")

@@ -7,7 +7,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnbox.errors import ResourceError
+from nnbox.errors import ResourceError, UsageError
+from nnbox.layouts.names import OWN_FOLDER
 from nnbox.network.counting import parameter_count
 from nnbox.network.device import Device
 from nnbox.records.fingerprint import Fingerprint
@@ -149,6 +150,21 @@ def require_card(device: Device, plan: Plan) -> None:
         raise ResourceError(
             f"the plan is made for a card of {plan.planning_memory_gb:g} GB; {device.name} ({device.description}) has "
             f"{card_gb:.1f} GB. What to do: plan for it with --planning-memory {card_gb:.0f}, or use a larger card."
+        )
+
+
+def require_apart(output: Path, root: Path) -> None:
+    """See that no result can fall among the input's files: only ``<input>/nnbox`` may lie inside the input.
+
+    Raises:
+        UsageError: the output is the input folder, or another folder inside it.
+    """
+    inside, place = root.resolve(), output.resolve()
+    own = inside / OWN_FOLDER
+    if place.is_relative_to(inside) and not place.is_relative_to(own):
+        raise UsageError(
+            f"--output {output} lies inside --input {root}, whose files are never changed. What to do: name a folder "
+            f"outside of it, or {root / OWN_FOLDER}."
         )
 
 

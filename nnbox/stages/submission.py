@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from nnbox.errors import DataError, Problem
-from nnbox.imaging.io import read_header
+from nnbox.imaging.io import read_header, read_labels
 from nnbox.layouts.detect import detect, find_tasks
+from nnbox.records.dataset import Case
 from nnbox.submission.check import check_submission
 from nnbox.submission.expected import ExpectedCase, cases_that_may_be_absent
 
@@ -23,7 +27,8 @@ def check_archive(archive: Path, root: Path, listing: Path | None) -> tuple[tupl
         DataError: the data set has no test images, or its labels are not declared anywhere.
     """
     if not archive.is_file():
-        raise DataError(f"{archive} does not exist; a result archive is expected")
+        state = "is no file" if archive.exists() else "does not exist"
+        raise DataError(f"{archive} {state}; a result archive (.zip) is expected")
     expected = tuple(case for task in find_tasks(root) for case in _expected(task))
     if not expected:
         raise DataError(f"{root} has no unlabelled test images to check an archive against")
@@ -32,9 +37,15 @@ def check_archive(archive: Path, root: Path, listing: Path | None) -> tuple[tupl
 
 def _expected(root: Path) -> list[ExpectedCase]:
     draft = detect(root)
-    if draft.labels is None:
-        raise DataError(f"{root} does not declare its labels; a dataset.json is expected")
-    values = tuple(label.value for label in draft.labels)
+    if draft.labels is not None:
+        values = tuple(label.value for label in draft.labels)
+    elif draft.layout == "bare" and draft.cases:
+        values = _inferred_labels(root, draft.cases)
+    else:
+        raise DataError(
+            f"{root} does not declare its labels. What to do: name the data set that the model was trained on, with a "
+            "dataset.json or a labelsTr folder, with --input."
+        )
     return [
         ExpectedCase(
             task=draft.task,
@@ -44,3 +55,13 @@ def _expected(root: Path) -> list[ExpectedCase]:
         )
         for case in draft.test_cases
     ]
+
+
+def _inferred_labels(root: Path, cases: Sequence[Case]) -> tuple[int, ...]:
+    """Return the foreground values that occur in the label maps, as training infers them without a dataset.json."""
+    found: set[int] = set()
+    for case in cases:
+        if case.label is not None:
+            values, _ = read_labels(root / case.label)
+            found.update(int(value) for value in np.unique(values))
+    return tuple(sorted(found - {0}))

@@ -21,10 +21,17 @@ from nnbox.stages.journal import Journal, Listener
 from nnbox.stages.lock import held
 from nnbox.stages.options import TrainOptions, Until
 from nnbox.stages.packaging import TaskPredictions, expected_cases, package_model, submit
-from nnbox.stages.planning import plan_found
+from nnbox.stages.planning import plan_found, require_memory
 from nnbox.stages.prediction import Ensemble, PredictionSettings, predict_all
 from nnbox.stages.preprocess import preprocess
-from nnbox.stages.resources import disk_need, require_card, require_disk, require_writable, worker_count
+from nnbox.stages.resources import (
+    disk_need,
+    require_apart,
+    require_card,
+    require_disk,
+    require_writable,
+    worker_count,
+)
 from nnbox.stages.restart import move_aside
 from nnbox.stages.selection import select
 from nnbox.stages.training import complete_folds, require_unchanged, schedule_units, train_units, training_unit
@@ -57,12 +64,14 @@ def train(options: TrainOptions, listener: Listener) -> tuple[TaskOutcome, ...]:
     recipe = recipe_of(options)
     output = options.output or options.input / "nnbox"
     roots = find_tasks(options.input)
+    require_memory(options.planning_memory_gb)
+    require_apart(output, options.input)
     require_writable(output)
     with held(output / ".lock"):
-        if options.restart and (aside := move_aside(output)) is not None:
-            listener(None, f"the earlier run was moved to {aside}")
         device = choose_device(options.device)
         listener(None, f"device: {device.name} ({device.description})")
+        if options.restart and (aside := move_aside(output)) is not None:
+            listener(None, f"the earlier run was moved to {aside}")
         outcomes = []
         for root in roots:
             workspace = Workspace(output / root.name if len(roots) > 1 else output)
@@ -79,6 +88,8 @@ def train_task(context: Context, options: TrainOptions, recipe: Recipe, device: 
     journal.say("start", f"nnbox {__version__}, recipe {recipe.name}, seed {options.seed}: {context.root}")
     found = take_in_dataset(context, options.intake)
     if options.until is Until.INTAKE:
+        if not workspace.plan.exists():  # What a plan was made from is replaced together with the plan.
+            keep(context, found)
         return TaskOutcome(workspace=workspace)
 
     plan = plan_found(found, options.recipe, options.planning_memory_gb)

@@ -109,7 +109,7 @@ DEFECTS = {
     "nan spacing": (lambda toy: patch_header(toy.image(CASE), 80, float32(np.nan)), ["spacing (nan, 0.8, 2.5)"]),
     "too many channels": (
         lambda toy: sitk.WriteImage(sitk.JoinSeries([sitk.ReadImage(str(toy.image(CASE)))] * 3), str(toy.image(CASE))),
-        ["imagesTr/toy_b.nii.gz", "it has 3 channel(s)", "expected 1 channel(s)", "--channels"],
+        ["imagesTr/toy_b.nii.gz", "it has 3 channel(s)", "expected 1 channel(s)", "dataset.json where that is wrong"],
     ),
 }
 

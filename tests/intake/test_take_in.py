@@ -195,3 +195,23 @@ def test_real_cases_raise_no_false_alarm(shared, task, kept):
     ]
     assert len(result.fingerprints) == len(names) - len(others) >= 2
     assert len(result.require_dataset().test_cases) == (1 if task.startswith("Task04") else 4)
+
+
+def test_one_rgb_picture_is_three_channels_in_the_nnunet_v2_layout(tmp_path):
+    root = tmp_path / "Dataset001_Toy"
+    rng = np.random.default_rng(0)
+    for index in range(5):
+        labels = np.zeros((12, 14), np.uint8)
+        labels[3:7, 2:6] = 1
+        picture = rng.integers(0, 255, (12, 14, 3), np.uint8)
+        for folder, array, name in (("imagesTr", picture, f"p{index}_0000"), ("labelsTr", labels, f"p{index}")):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            image = sitk.GetImageFromArray(array, isVector=array.ndim == 3)
+            sitk.WriteImage(image, str(root / folder / f"{name}.png"))
+    document = {"channel_names": {"0": "R", "1": "G", "2": "B"}, "labels": {"background": 0, "x": 1}}
+    (root / "dataset.json").write_text(json.dumps({**document, "file_ending": ".png"}))
+    result = take_in(root, IntakeOptions(), workers=1)
+    assert result.errors == ()
+    assert [case.channels for case in result.facts] == [3] * 5
+    (root / "dataset.json").write_text(json.dumps({**document, "file_ending": ".png", "channel_names": {"0": "R"}}))
+    assert "it has 3 channel(s)" in take_in(root, IntakeOptions(), workers=1).errors[0].what

@@ -16,6 +16,7 @@ def task(name):
         root=".",
         case=Case(name=name, images=(name + ".nii",), label=None, output_name=name + ".nii"),
         labels=(),
+        channels_from="dataset.json",
         channels=None,
         trust_image_grid=False,
         replace_nonfinite=False,

@@ -24,8 +24,8 @@ MARGIN_OVER_FIXED_SHAPE = 0.20
 TEST_DICE = 0.75
 NETWORKS = 20
 CONFIGURATIONS = ("2d", "3d_fullres", "3d_lowres", "3d_cascade")
-PLANNING_MEMORY_GB = "0.02"
-EPOCHS, ITERATIONS = "2", "30"
+PLANNING_MEMORY_GB = "0.007"
+EPOCHS, ITERATIONS = "2", "60"
 
 
 class FailedError(Exception):

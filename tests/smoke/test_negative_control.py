@@ -1,0 +1,29 @@
+"""The smoke run's counter-proof: from labels that belong to other images nothing can be learned."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).resolve().parents[2]
+_CHANCE = 0.3
+
+
+@pytest.mark.slow
+def test_the_same_run_on_permuted_labels_learns_nothing(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(_ROOT / "benchmarks")
+    monkeypatch.syspath_prepend(_ROOT / "tests" / "smoke")
+    import smoke
+
+    assert Path(sys.modules["smoke"].__file__).parent == Path(__file__).parent
+    data, out = tmp_path / "Task98_Permuted", tmp_path / "out"
+    smoke.nnbox("synthesize", str(data), "--preset", "permuted")
+    smoke.train(data, out)
+    smoke.check_training(out)
+    evidence = json.loads((out / "crossvalidation.json").read_text())
+    assert len(evidence["candidates"]) == 6
+    for candidate in evidence["candidates"]:
+        assert candidate["mean_dice"] < _CHANCE, candidate["name"]
