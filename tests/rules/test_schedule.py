@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -57,6 +59,83 @@ def test_the_rate_of_2019_falls_when_torch_lets_it_fall():
         assert state.rate == pytest.approx(optimizer.param_groups[0]["lr"])
         total += len(drops)
     assert total > 50
+
+
+# The events of a whole curve, from the rule's text (2018 §2.3, 2019 §2.2) and without a counter: an epoch is good when its
+# average is below that of the last good epoch by more than the threshold. Between two good epochs every 31st epoch drops
+# the rate, and the 61st ends a training of 2018.
+
+
+@cache
+def _weights(epochs, momentum):
+    """a^(n-1) x1 + (1 - a) (a^(n-2) x2 + ... + xn): the moving average written out, a row for each n."""
+    steps = np.arange(epochs)
+    weights = np.tril((1 - momentum) * momentum ** np.maximum(steps[:, None] - steps[None], 0).astype(float))
+    weights[:, 0] = momentum**steps
+    return weights
+
+
+def _averages(curve, momentum):
+    return _weights(len(curve), momentum) @ curve
+
+
+def _good_epochs(averages, threshold):
+    good = [1]
+    while (better := np.flatnonzero(averages[good[-1] :] < averages[good[-1] - 1] - threshold)).size:
+        good.append(good[-1] + 1 + int(better[0]))
+    return [*good, len(averages) + 1]
+
+
+def _multiples_between(good, step):
+    return [epoch for one, other in pairwise(good) for epoch in range(one + step, other, step)]
+
+
+def _events_2018(training, validation):
+    """Epochs at which the rate is divided by 5, last epoch, and what ended it."""
+    drops = _multiples_between(_good_epochs(_averages(training, 0.93), 5e-3), 31)
+    stops = _multiples_between(_good_epochs(_averages(validation, 0.9), 5e-3), 61)
+    # 3e-4 / 5^4 is the first rate below 1e-6.
+    ends = [(drops[3], "rate") if len(drops) > 3 else (9999, ""), (stops[0], "plateau") if stops else (9999, "")]
+    last, why = min([*ends, (1000, "epochs")], key=lambda end: end[0])
+    return [epoch for epoch in drops if epoch <= last], last, why
+
+
+def _random_curve(rng, epochs):
+    """A noisy fall that slows down, at times with steps, at times rising again."""
+    epoch = np.arange(epochs)
+    curve = rng.uniform(0.2, 3) * np.exp(-epoch / rng.uniform(10, 600)) + rng.normal(0, rng.uniform(0, 0.08), epochs)
+    for _ in range(int(rng.integers(0, 4))):
+        curve[int(rng.integers(epochs)) :] -= rng.uniform(-0.1, 0.3)
+    return curve
+
+
+def test_2018_drops_and_stops_where_the_text_of_the_rule_says_on_50_random_curves():
+    rng = np.random.default_rng(1809)
+    reasons = set()
+    for index in range(50):
+        training = np.linspace(20, 0, 1100) if index == 0 else _random_curve(rng, 1100)
+        validation = np.linspace(20, 0, 1100) if index % 3 == 0 else _random_curve(rng, 1100)
+        drops, last, why = _events_2018(training, validation)
+        found, state = _run(RECIPE_2018, training, validation)
+        assert (found, state.epoch) == (drops, last), index
+        assert state.finished.startswith(f"{why}:")
+        assert state.rate == pytest.approx(3e-4 / 5 ** len(drops))
+        reasons.add(why)
+    assert reasons == {"rate", "plateau", "epochs"}
+
+
+def test_2019_stops_where_the_text_of_the_rule_says_on_50_random_curves():
+    rng = np.random.default_rng(1)
+    reasons = set()
+    for index in range(50):
+        curve = np.linspace(20, 0, 1100) if index == 0 else _random_curve(rng, 1100)
+        drops = _multiples_between(_good_epochs(_averages(curve, 0.93), 1e-3), 31)
+        last, why = min((drops[3], "rate") if len(drops) > 3 else (9999, ""), (1000, "epochs"))
+        found, state = _run(RECIPE_2019, curve, np.ones(1100))
+        assert (found, state.epoch) == ([epoch for epoch in drops if epoch <= last], last), index
+        assert state.finished.startswith(f"{why}:")
+        reasons.add(why)
+    assert reasons == {"rate", "epochs"}
 
 
 def test_a_flat_curve_drops_the_rate_at_every_31st_bad_epoch_until_the_rate_is_too_small():
