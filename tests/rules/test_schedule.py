@@ -61,9 +61,9 @@ def test_the_rate_of_2019_falls_when_torch_lets_it_fall():
     assert total > 50
 
 
-# The events of a whole curve, from the rule's text (2018 §2.3, 2019 §2.2) and without a counter: an epoch is good when its
-# average is below that of the last good epoch by more than the threshold. Between two good epochs every 31st epoch drops
-# the rate, and the 61st ends a training of 2018.
+# The events of a whole curve, from the rule's text (2018 §2.3, 2019 §2.2) and without a counter: an epoch is good when
+# its average is below that of the last good epoch by more than the threshold. Between two good epochs every 31st epoch
+# drops the rate, and the 61st ends a training of 2018.
 
 
 @cache
