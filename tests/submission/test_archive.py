@@ -290,6 +290,21 @@ def test_every_volume_format_that_can_be_written_passes(tmp_path, ending):
     assert check_submission(tmp_path / "s.zip", [case]) == ()
 
 
+@pytest.mark.parametrize("ending", [".png", ".tif", ".bmp"])
+def test_every_picture_format_passes(tmp_path, ending):
+    flat = Grid(
+        shape_vox=(1, 5, 6),
+        spacing_mm=(1.0, 1.0, 1.0),
+        origin_xyz_mm=(0.0, 0.0),
+        direction_xyz=(1.0, 0.0, 0.0, 1.0),
+        dimension=2,
+    )
+    case = ExpectedCase(task=TASK, output_name=f"c{ending}", grid=flat, label_values=(1,))
+    write_labels(tmp_path / case.output_name, np.ones((1, 5, 6), np.uint8), flat)
+    write_submission(tmp_path / "s.zip", {TASK: [tmp_path / case.output_name]})
+    assert check_submission(tmp_path / "s.zip", [case]) == ()
+
+
 # Cases that are not scored.
 
 

@@ -97,7 +97,7 @@ def test_equal_seeds_give_equal_bytes_and_others_do_not(tmp_path):
 
 def test_no_fixed_shape_gets_near_the_smoke_data():
     maps = [labels for labels, _ in drawn_labels(PRESETS["smoke"])]
-    assert max(fixed_shape_dice(maps, label) for label in (1, 2)) < 0.5
+    assert max(fixed_shape_dice(maps, label) for label in (1, 2)) < 0.3
 
 
 def test_intensity_tells_the_structures_apart():
@@ -125,7 +125,7 @@ def test_permuted_labels_are_those_of_other_cases_and_test_labels_are_true():
         same_image, others, _ = draw_case(permuted, index, seed=0)
         np.testing.assert_array_equal(image, same_image)
         overlaps.append(dice(labels == 1, others == 1))
-    assert np.mean(overlaps) < 0.3
+    assert np.mean(overlaps) < 0.15
     last = true.training_cases
     np.testing.assert_array_equal(draw_case(true, last, 0)[1], draw_case(permuted, last, 0)[1])
 
@@ -152,7 +152,7 @@ def test_the_smoke_data_has_all_four_configurations_under_a_small_memory(recipe)
         cases=cases,
         intensities=None,
     )
-    plan = make_plan(fingerprint, recipe=recipe, planning_memory_gb=0.004, choices=Choices())
+    plan = make_plan(fingerprint, recipe=recipe, planning_memory_gb=0.007, choices=Choices())
     assert {item.name for item in plan.configurations} == {"2d", "3d_fullres", "3d_lowres", "3d_cascade"}
 
 
