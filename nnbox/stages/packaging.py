@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nnbox.errors import IncompleteOutputError
 from nnbox.imaging.io import read_header
+from nnbox.layouts.detect import detect
 from nnbox.records.codec import digest
 from nnbox.records.dataset import Case
 from nnbox.records.plan import Plan
@@ -70,6 +71,15 @@ def expected_cases(root: Path, task: str, cases: Sequence[Case], plan: Plan) -> 
         )
         for case in cases
     )
+
+
+def warn_left_out(context: Context, excluded: Sequence[str]) -> None:
+    """Say which test images ``--exclude`` keeps out of the archive: it passes its own check, but is not complete."""
+    names = sorted({case.name for case in detect(context.root).test_cases} & set(excluded))
+    if names:
+        context.journal.warn(
+            "left_out", f"the archive will lack {', '.join(names)}, left out with --exclude", {"cases": names}
+        )
 
 
 def submit(archive: Path, tasks: Sequence[TaskPredictions], journal: Journal) -> None:

@@ -17,7 +17,7 @@ from nnbox.stages.intake import require_sound
 from nnbox.stages.journal import Journal, Listener
 from nnbox.stages.lock import held
 from nnbox.stages.options import PredictOptions
-from nnbox.stages.packaging import TaskPredictions, expected_cases, submit
+from nnbox.stages.packaging import TaskPredictions, expected_cases, submit, warn_left_out
 from nnbox.stages.prediction import Ensemble, PredictionSettings, predict_all
 from nnbox.stages.resources import require_apart, require_writable, worker_count
 from nnbox.stages.workspace import Workspace
@@ -54,6 +54,7 @@ def predict(options: PredictOptions, listener: Listener) -> tuple[Path, ...]:
                 mirroring=options.mirroring,
                 replace_nonfinite=options.intake.replace_nonfinite,
             )
+            warn_left_out(context, options.intake.exclude)
             files = predict_all(context, taken, cases, Ensemble(bundle, device, settings))
             expected = expected_cases(root, bundle.manifest.task, cases, bundle.plan)
             tasks.append(TaskPredictions(task=bundle.manifest.task, files=files, expected=expected))
@@ -71,8 +72,10 @@ def find_model(named: Path | None, root: Path, output: Path | None, task: str | 
     """
     if named is not None:
         own = named / (task or root.name)
-        found = (place for folder in ((own, named) if task is not None else (named, own)) for place in _bundles(folder))
-        return next(found, named)
+        bundles = (
+            place for folder in ((own, named) if task is not None else (named, own)) for place in _bundles(folder)
+        )
+        return next(bundles, named)
     places = [*_PLACES, *([output] if output is not None else []), root / "nnbox"]
     for place in places:
         for folder in [place / task] if task is not None else [place]:

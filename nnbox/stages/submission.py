@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from nnbox.errors import DataError, Problem
+from nnbox.geometry import Grid
+from nnbox.imaging.header import ImageReadError
 from nnbox.imaging.io import read_header, read_labels
 from nnbox.layouts.detect import detect, find_tasks
 from nnbox.records.dataset import Case
@@ -50,11 +52,19 @@ def _expected(root: Path) -> list[ExpectedCase]:
         ExpectedCase(
             task=draft.task,
             output_name=case.output_name,
-            grid=read_header(root / case.images[0]).grid,
+            grid=_grid(root / case.images[0]),
             label_values=values,
         )
         for case in draft.test_cases
     ]
+
+
+def _grid(image: Path) -> Grid:
+    try:
+        return read_header(image).grid
+    except ImageReadError as failure:
+        remedy = "What to do: replace this test image by a whole one; the archive is compared with it."
+        raise DataError(f"{image}: {failure.what}; expected {failure.expected}. {remedy}") from None
 
 
 def _inferred_labels(root: Path, cases: Sequence[Case]) -> tuple[int, ...]:
@@ -62,6 +72,9 @@ def _inferred_labels(root: Path, cases: Sequence[Case]) -> tuple[int, ...]:
     found: set[int] = set()
     for case in cases:
         if case.label is not None:
-            values, _ = read_labels(root / case.label)
+            try:
+                values, _ = read_labels(root / case.label)
+            except ImageReadError as failure:
+                raise DataError(f"{failure.path}: {failure.what}; expected {failure.expected}") from None
             found.update(int(value) for value in np.unique(values))
     return tuple(sorted(found - {0}))

@@ -20,7 +20,7 @@ from nnbox.stages.job import Job
 from nnbox.stages.journal import Journal, Listener
 from nnbox.stages.lock import held
 from nnbox.stages.options import TrainOptions, Until
-from nnbox.stages.packaging import TaskPredictions, expected_cases, package_model, submit
+from nnbox.stages.packaging import TaskPredictions, expected_cases, package_model, submit, warn_left_out
 from nnbox.stages.planning import plan_found, require_memory
 from nnbox.stages.prediction import Ensemble, PredictionSettings, predict_all
 from nnbox.stages.preprocess import preprocess
@@ -140,6 +140,7 @@ def _choose_and_predict(context: Context, job: Job) -> TaskOutcome:
     if not cases:
         context.journal.say("no_test_images", "there are no test images; the model is complete")
         return TaskOutcome(workspace=workspace, plan=plan, selection=selection)
+    warn_left_out(context, options.intake.exclude)
     settings = PredictionSettings(replace_nonfinite=options.intake.replace_nonfinite)
     files = predict_all(context, job.taken, cases, Ensemble(bundle, job.device, settings))
     predictions = TaskPredictions(

@@ -225,3 +225,16 @@ def test_a_model_is_found_among_those_of_several_tasks(tmp_path):
     assert found == tmp_path / "models" / "Task02_Two" / "model"
     assert find_model(tmp_path / "models", tmp_path, None, "Task01_One") == tmp_path / "models" / "Task01_One" / "model"
     assert find_model(tmp_path / "absent", tmp_path, None) == tmp_path / "absent"
+
+
+def test_a_damaged_test_image_is_told_and_leaving_it_out_is_said_aloud(finished, tiny, tmp_path, capsys):
+    out, _, _, _ = finished
+    image = tiny / "imagesTs" / "smoke_006.nii.gz"
+    image.write_bytes(image.read_bytes()[:60])
+    words = ("predict", "--input", tiny, "--output", tmp_path / "p", "--model", out, "--device", "cpu", "--workers", 0)
+    assert _run(*words) == 3
+    assert "--exclude smoke_006" in capsys.readouterr().err
+    assert _run(*words, "--exclude", "smoke_006", "--folds", 0, "--no-mirroring") == 0
+    assert "the archive will lack smoke_006" in capsys.readouterr().err
+    assert _run("check-submission", tmp_path / "p" / "submission" / f"{tiny.name}.zip", "--input", tiny) == 3
+    assert "--exclude" not in capsys.readouterr().err
