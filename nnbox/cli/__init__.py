@@ -92,7 +92,7 @@ def _explain(error: Exception) -> int:
     from nnbox.console import complain
 
     if isinstance(error, OSError) and error.errno in _OUTSIDE:
-        place = f"{error.filename}: " if error.filename else ""
+        place = f"{error.filename}: " if error.filename else "a file cannot be read or written: "
         remedy = "What to do: see that the path is right, that its disk has room, and that this user may use it."
         complain(Severity.ERROR, f"{place}{error.strerror}. {remedy}")
         return ResourceError.exit_code
