@@ -133,7 +133,7 @@ def require_disk(folder: Path, need: DiskNeed) -> None:
 
 
 def _gb(count: int) -> str:
-    return f"{count / _BYTES_PER_GB:.1f} GB"
+    return f"{count / _BYTES_PER_GB:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
 def require_card(device: Device, plan: Plan) -> None:
