@@ -19,7 +19,7 @@ from nnbox.stages.lock import held
 from nnbox.stages.options import PredictOptions
 from nnbox.stages.packaging import TaskPredictions, expected_cases, submit, warn_left_out
 from nnbox.stages.prediction import Ensemble, PredictionSettings, predict_all
-from nnbox.stages.resources import require_apart, require_writable, worker_count
+from nnbox.stages.resources import require_apart, require_scratch, require_writable, worker_count
 from nnbox.stages.workspace import Workspace
 from nnbox.submission.bundle import MANIFEST, ModelBundle, open_bundle
 
@@ -36,6 +36,7 @@ def predict(options: PredictOptions, listener: Listener) -> tuple[Path, ...]:
     roots = find_tasks(options.input)
     require_apart(options.output, options.input)
     require_writable(options.output)
+    require_scratch(options.output)
     with held(options.output / ".lock"), tempfile.TemporaryDirectory(dir=options.output, prefix=".model-") as scratch:
         device = choose_device(options.device)
         listener(None, f"device: {device.name} ({device.description})")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -166,6 +167,19 @@ def require_apart(output: Path, root: Path) -> None:
             f"--output {output} lies inside --input {root}, whose files are never changed. What to do: name a folder "
             f"outside of it, or {root / OWN_FOLDER}."
         )
+
+
+def require_scratch(output: Path) -> None:
+    """See that temporary files have a place; where the system has none (a read-only container), make one in the output.
+
+    Worker processes inherit it through the environment.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        scratch = output / ".scratch"
+        scratch.mkdir(exist_ok=True)
+        os.environ["TMPDIR"] = tempfile.tempdir = str(scratch)
 
 
 def require_writable(folder: Path) -> None:

@@ -29,6 +29,7 @@ from nnbox.stages.resources import (
     require_apart,
     require_card,
     require_disk,
+    require_scratch,
     require_writable,
     worker_count,
 )
@@ -67,6 +68,7 @@ def train(options: TrainOptions, listener: Listener) -> tuple[TaskOutcome, ...]:
     require_memory(options.planning_memory_gb)
     require_apart(output, options.input)
     require_writable(output)
+    require_scratch(output)
     with held(output / ".lock"):
         device = choose_device(options.device)
         listener(None, f"device: {device.name} ({device.description})")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
+import tempfile
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from nnbox.stages.intake import listing_digest
 from nnbox.stages.lock import held
 from nnbox.stages.options import PredictOptions, Until
 from nnbox.stages.predict import find_model, predict
+from nnbox.stages.resources import require_scratch
 from nnbox.stages.submission import check_archive
 from nnbox.stages.train import train
 from nnbox.stages.training import schedule_units
@@ -328,3 +331,14 @@ def test_the_command_line_answers_with_exit_codes(tiny, tmp_path, capsys):
     assert main(["predict", "--input", str(tiny), "--output", str(tmp_path / "p")]) == 2
     assert main(["check-submission", str(tmp_path / "absent.zip"), "--input", str(tiny)]) == 3
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_machine_without_a_temporary_folder_gets_one_in_the_output(tmp_path, monkeypatch):
+    def none():
+        raise FileNotFoundError
+
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setenv("TMPDIR", "")
+    require_scratch(tmp_path)
+    assert tempfile.tempdir == os.environ["TMPDIR"] == str(tmp_path / ".scratch")
