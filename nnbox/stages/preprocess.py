@@ -51,39 +51,40 @@ def preparation_digest(plan: Plan, configuration: ConfigurationPlan) -> str:
     return digest_text(json.dumps(deciding, sort_keys=True))
 
 
-def preprocess_units(context: Context, taken: TakenIn, plan: Plan, configurations: tuple[str, ...]) -> list[Unit]:
-    """Return one unit per training case; it covers every store."""
-    stores = store_configurations(plan, configurations)
-    common = {f"preparation {item.store}": preparation_digest(plan, item) for item in stores}
-    folders = [context.workspace.store(item.store) for item in stores]
-    return [
-        Unit(
-            name=f"preprocess/{case.name}",
-            version=VERSION,
-            inputs=common | taken.case_digests(case),
-            outputs=tuple(path for folder in folders for path in store_paths(folder, case.name)),
-        )
-        for case in taken.dataset.cases
-    ]
+def preprocess_unit(context: Context, taken: TakenIn, plan: Plan, store: ConfigurationPlan, case: Case) -> Unit:
+    """Return the unit of one training case in one store; ``store`` is a configuration that reads it."""
+    return Unit(
+        name=f"preprocess/{store.store}/{case.name}",
+        version=VERSION,
+        inputs={"preparation": preparation_digest(plan, store), **taken.case_digests(case)},
+        outputs=store_paths(context.workspace.store(store.store), case.name),
+    )
 
 
 def preprocess(context: Context, taken: TakenIn, plan: Plan, configurations: tuple[str, ...]) -> None:
-    """Prepare every training case that is not prepared yet, in worker processes."""
-    units = preprocess_units(context, taken, plan, configurations)
-    waiting = [pair for pair in zip(units, taken.dataset.cases, strict=True) if not context.receipts.is_done(pair[0])]
-    done = len(units) - len(waiting)
+    """Prepare every training case that is not prepared yet, in worker processes; a case is read once for all stores."""
+    stores = store_configurations(plan, configurations)
+    waiting: list[tuple[_Task, list[Unit]]] = []
+    for case in taken.dataset.cases:
+        planned = {item: preprocess_unit(context, taken, plan, item, case) for item in stores}
+        missing = [item for item in stores if not context.receipts.is_done(planned[item])]
+        if missing:
+            places = tuple((context.workspace.store(item.store), item) for item in missing)
+            task = _Task(root=context.root, case=case, plan=plan, stores=places)
+            waiting.append((task, [planned[item] for item in missing]))
+    count = len(taken.dataset.cases)
     if not waiting:
-        context.journal.say("preprocess", f"preprocess: all {len(units)} cases are prepared already")
+        context.journal.say("preprocess", f"preprocess: all {count} cases are prepared already")
         return
-    stores = tuple((context.workspace.store(item.store), item) for item in store_configurations(plan, configurations))
-    names = ", ".join(item.store for _, item in stores)
-    already = f" ({done} are done already)" if done else ""
+    names = ", ".join(item.store for item in stores)
+    already = f" ({count - len(waiting)} are done already)" if len(waiting) < count else ""
     context.journal.say("preprocess", f"preprocess: {len(waiting)} cases for {names}{already}")
-    tasks = [_Task(root=context.root, case=case, plan=plan, stores=stores) for _, case in waiting]
-    results = run_all(prepare_case, tasks, workers=context.workers)
-    for (unit, case), seconds in zip(waiting, results, strict=True):
-        context.receipts.write(unit, seconds=seconds)
-        context.journal.note("prepared", f"prepared {case.name}", {"case": case.name, "seconds": seconds})
+    results = run_all(prepare_case, [task for task, _ in waiting], workers=context.workers)
+    for (task, finished), seconds in zip(waiting, results, strict=True):
+        for unit in finished:
+            context.receipts.write(unit, seconds=seconds)
+        name = task.case.name
+        context.journal.note("prepared", f"prepared {name}", {"case": name, "seconds": seconds})
 
 
 def prepare_case(task: _Task) -> float:

@@ -69,6 +69,11 @@ class Receipts:
         except RecordError:
             return None
 
+    def names(self, stage: str) -> tuple[str, ...]:
+        """Return the names of all units of a stage that have a receipt, sorted."""
+        found = (path.relative_to(self.folder).with_suffix("") for path in (self.folder / stage).rglob("*.json"))
+        return tuple(sorted(path.as_posix() for path in found if not path.name.startswith(".")))
+
     def differences(self, unit: Unit) -> tuple[str, ...] | None:
         """Compare a unit with its receipt: None without a receipt, empty when equal, else each difference in words."""
         receipt = self.read(unit.name)

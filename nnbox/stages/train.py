@@ -35,7 +35,7 @@ from nnbox.stages.resources import (
 )
 from nnbox.stages.restart import move_aside
 from nnbox.stages.selection import select
-from nnbox.stages.training import complete_folds, require_unchanged, schedule_units, train_units, training_unit
+from nnbox.stages.training import complete_folds, require_unchanged, schedule_units, train_units
 from nnbox.stages.workspace import Workspace
 
 
@@ -109,7 +109,7 @@ def train_task(context: Context, options: TrainOptions, recipe: Recipe, device: 
         device=device,
         configurations=schedule.configurations,
     )
-    require_unchanged(context, [training_unit(context, job, place) for place in schedule.units])
+    require_unchanged(context, job)
     keep(context, found)
     write_record(workspace.plan, plan)
     write_record(workspace.folds, folds)

@@ -101,14 +101,20 @@ def _started(unit: Unit) -> Unit:
     return replace(unit, name=f"started/{unit.name}", outputs=())
 
 
-def require_unchanged(context: Context, units: Sequence[Unit]) -> None:
-    """See that no trained unit, finished or begun, would have to be thrown away.
+def require_unchanged(context: Context, job: Job) -> None:
+    """See that no trained unit, finished or begun, in this run's schedule or not, would have to be thrown away.
 
     Raises:
         ChangedRunError: inputs, options or version differ; the message lists each difference.
     """
+    folds = range(len(job.folds.validation))
+    places = [(item.name, fold) for item in job.plan.configurations for fold in folds]
+    units = {unit.name: unit for unit in (training_unit(context, job, place) for place in places)}
     changed: dict[str, list[str]] = {}
-    for unit in units:
+    for name in context.receipts.names("training"):
+        if name not in units:
+            changed.setdefault("units that this plan does not have", []).append(name.removeprefix("training/"))
+    for unit in units.values():
         for recorded in (unit, _started(unit)):
             for difference in context.receipts.differences(recorded) or ():
                 changed.setdefault(difference, []).append(unit.name.removeprefix("training/"))

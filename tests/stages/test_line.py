@@ -342,3 +342,19 @@ def test_a_machine_without_a_temporary_folder_gets_one_in_the_output(tmp_path, m
     monkeypatch.setenv("TMPDIR", "")
     require_scratch(tmp_path)
     assert tempfile.tempdir == os.environ["TMPDIR"] == str(tmp_path / ".scratch")
+
+
+def test_a_plan_that_would_orphan_trained_networks_is_refused_whatever_is_trained_now(trained, listener):
+    other = dataclasses.replace(trained, configurations=("2d",), planning_memory_gb=0.006)
+    with pytest.raises(ChangedRunError, match="plan of 3d_fullres"):
+        train(other, listener)
+    assert read_record(trained.output / "plan.json", Plan).planning_memory_gb == trained.planning_memory_gb
+
+
+def test_another_configuration_prepares_only_its_own_store(trained, listener):
+    store = trained.output / "prepared" / "3d_fullres"
+    before = {path.name: path.stat().st_mtime_ns for path in store.iterdir()}
+    both = dataclasses.replace(trained, configurations=("2d", "3d_fullres"), until=Until.PREPROCESS)
+    train(both, listener)
+    assert {path.name: path.stat().st_mtime_ns for path in store.iterdir()} == before
+    assert len(list((trained.output / "prepared" / "2d").glob("*.json"))) == 5
