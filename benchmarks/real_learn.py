@@ -17,7 +17,7 @@ from mean_shape import learn, mean_dice
 from nnbox.imaging.io import read_labels
 
 TASK = "Task04_Hippocampus"
-EPOCHS, ITERATIONS = 8, 25
+EPOCHS, ITERATIONS = 5, 25
 
 
 def main() -> None:
