@@ -9,6 +9,8 @@ import pytest
 
 # As the command line does it, before torch is imported: spinning threads slow each other down on busy cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Byte-identical results need one number of threads; tests compare processes, so all of them use one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 _oracle_cells = 0

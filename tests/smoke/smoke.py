@@ -67,7 +67,8 @@ def check_training(out: Path) -> None:
     weights = sorted(out.glob("training/*/fold_*/weights.safetensors"))
     require(len(curves) == len(weights) == NETWORKS, f"{len(weights)} of {NETWORKS} networks are trained")
     for curve in curves:
-        rows = list(csv.DictReader(curve.open()))
+        with curve.open() as stream:
+            rows = list(csv.DictReader(stream))
         first, last = float(rows[0]["training_loss"]), float(rows[-1]["training_loss"])
         if not last < first:
             raise FailedError(f"{curve}: the loss does not fall ({first:.3f} -> {last:.3f})")

@@ -16,13 +16,15 @@ _CHANCE = 0.3
 def test_the_same_run_on_permuted_labels_learns_nothing(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(_ROOT / "benchmarks")
     monkeypatch.syspath_prepend(_ROOT / "tests" / "smoke")
+    # The run itself may use every core, as `make smoke` does.
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     import smoke
 
     assert Path(sys.modules["smoke"].__file__).parent == Path(__file__).parent
     data, out = tmp_path / "Task98_Permuted", tmp_path / "out"
     smoke.nnbox("synthesize", str(data), "--preset", "permuted")
     smoke.train(data, out)
-    smoke.check_training(out)
+    assert len(list(out.glob("training/*/fold_*/weights.safetensors"))) == smoke.NETWORKS
     evidence = json.loads((out / "crossvalidation.json").read_text())
     assert len(evidence["candidates"]) == 6
     for candidate in evidence["candidates"]:

@@ -203,8 +203,11 @@ def test_what_the_machine_refuses_is_no_bug(words, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_an_interrupt_says_that_the_same_command_continues(tiny, tmp_path, monkeypatch, capsys):
+def test_an_interrupt_says_that_the_same_command_continues(tiny, tmp_path, monkeypatch, capsys, request):
     monkeypatch.setattr(verbs, "train", lambda _: os.kill(os.getpid(), signal.SIGINT))
+    # A shell starts background jobs with interrupts ignored; the test must not depend on how it was started.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     assert _run("train", "--input", tiny, "--output", tmp_path / "out") == 130
     assert "the same command continues" in capsys.readouterr().err
 

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 from nnbox.geometry import Box, Grid, Placement
 from nnbox.imaging.prepare import PreparedArrays
@@ -24,8 +23,6 @@ from nnbox.records.plan import (
 from nnbox.records.prepared import PreviousPrediction
 from nnbox.training.job import TrainingJob
 from nnbox.training.store import write_prepared, write_previous
-
-torch.set_num_threads(1)  # tiny arrays; more threads only wait for each other on a busy machine
 
 TRAINING = ("case_0", "case_1", "case_2")
 VALIDATION = ("case_3",)
