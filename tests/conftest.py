@@ -6,6 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No timing in tests: a busy machine must not fail a law. On CI the same examples are tried every time.
+settings.register_profile(
+    "nnbox", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=os.environ.get("CI") == "true"
+)
+settings.load_profile("nnbox")
 
 # As the command line does it, before torch is imported: spinning threads slow each other down on busy cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
