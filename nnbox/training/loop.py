@@ -117,8 +117,8 @@ def _run(
                 rate=rate,
                 training_loss=training_loss,
                 validation_loss=validation_loss,
-                training_average=progress.schedule.training_average or training_loss,
-                validation_average=progress.schedule.validation_average or validation_loss,
+                training_average=_told(progress.schedule.training_average),
+                validation_average=_told(progress.schedule.validation_average),
                 dice=dice,
                 seconds=round(time.perf_counter() - started, 3),
             )
@@ -221,3 +221,9 @@ def _arithmetic(job: TrainingJob) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before)
         torch.set_float32_matmul_precision(matmul)
+
+
+def _told(average: float | None) -> float:
+    if average is None:
+        raise ValueError("a moving average is missing after an epoch")
+    return average
