@@ -37,6 +37,7 @@ def training_findings(dataset: Dataset, readings: Sequence[CaseReading], *, name
     return (
         *(hu_problem(index, facts, dataset.channels, severity) for index in hu_like_channels(facts, dataset.channels)),
         *orientation_warnings(facts),
+        *constant_warnings(facts),
         *mirror_warnings(dataset.labels, facts, dataset.choices.mirror_axes),
         *(() if ready else patient_warnings(dataset.cases)),
         *fold_warnings(dataset.cases, ready=ready),
@@ -80,6 +81,22 @@ def orientation_warnings(facts: Sequence[CaseFacts]) -> tuple[Problem, ...]:
     what = f"the images are oriented differently (array axes z, y, x run towards): {'; '.join(parts)}"
     remedy = "reorient the images and their labels to one orientation if left and right or top and bottom matter"
     return (_warning(what, "one orientation", remedy),)
+
+
+def constant_warnings(facts: Sequence[CaseFacts]) -> tuple[Problem, ...]:
+    """Warn of images with one and the same value everywhere in a channel: they show nothing."""
+    return tuple(
+        Problem(
+            severity=Severity.WARNING,
+            what=f"channel {index} has the value {lowest:g} everywhere",
+            expected="an image that shows something",
+            remedy=f"replace the image, or leave the case out with --exclude {case.name}",
+            case=case.name,
+        )
+        for case in facts
+        for index, (lowest, highest) in enumerate(zip(case.minimum, case.maximum, strict=True))
+        if lowest == highest
+    )
 
 
 def mirror_warnings(

@@ -34,21 +34,22 @@ def without_excluded(draft: LayoutDraft, options: IntakeOptions, *, training: bo
         training: keep labelled cases and the findings about them.
     """
     everything = (*draft.problems, *draft.training_problems)
-    names = {case.name for case in (*draft.cases, *draft.test_cases)}
-    names |= {problem.case for problem in everything if problem.case is not None}
+    names = {printable(case.name) for case in (*draft.cases, *draft.test_cases)}
+    names |= {printable(problem.case) for problem in everything if problem.case is not None}
+    excluded = {printable(name) for name in options.exclude}
     problems = [
         _error(
             f"--exclude names {name!r}, which the data set does not have",
             "the name of a case" + (f", such as {min(names)}" if names else ""),
             "correct the name after --exclude",
         )
-        for name in sorted(set(options.exclude) - names)
+        for name in sorted(excluded - names)
     ]
     found = everything if training else draft.problems
-    problems.extend(problem for problem in found if problem.case is None or problem.case not in options.exclude)
+    problems.extend(problem for problem in found if problem.case is None or printable(problem.case) not in excluded)
     return Chosen(
-        cases=tuple(case for case in draft.cases if training and case.name not in options.exclude),
-        test_cases=tuple(case for case in draft.test_cases if case.name not in options.exclude),
+        cases=tuple(case for case in draft.cases if training and printable(case.name) not in excluded),
+        test_cases=tuple(case for case in draft.test_cases if printable(case.name) not in excluded),
         problems=tuple(problems),
     )
 
@@ -92,11 +93,16 @@ def recorded(options: IntakeOptions, axes: tuple[str, ...] | None) -> Choices:
     """Return the choices as the data-set record and the plan keep them."""
     return Choices(
         channels=options.channels,
-        excluded=tuple(sorted(set(options.exclude))),
+        excluded=tuple(sorted({printable(name) for name in options.exclude})),
         trust_image_grid=options.trust_image_grid,
         replace_nonfinite=options.replace_nonfinite,
         mirror_axes=axes,
     )
+
+
+def printable(text: str) -> str:
+    """Return a text that can be written: bytes of a file name that are no UTF-8 are spelt out as escapes."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _error(what: str, expected: str, remedy: str) -> Problem:

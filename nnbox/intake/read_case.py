@@ -45,8 +45,11 @@ def label_values(task: CaseTask) -> tuple[int, ...]:
     """Return the distinct values of a case's label map; none if it cannot be read, which `read_case` reports."""
     if task.case.label is None:
         return ()
+    path = Path(task.root) / task.case.label
     try:
-        labels, _ = read_labels(Path(task.root) / task.case.label)
+        if any(finding.kind is FindingKind.DAMAGED for finding in file_findings(path)):
+            return ()
+        labels, _ = read_labels(path)
     except Exception:
         return ()
     return tuple(int(value) for value in np.unique(labels))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nnbox.errors import Problem, RecordError, Severity
+from nnbox.layouts.description import is_unicode
 from nnbox.records.codec import read_json
 
 PATIENTS_FILE = "patients.json"
@@ -122,11 +123,14 @@ def _defects(
 
 
 def _read(path: Path, option: str) -> tuple[Any, Problem | None]:
+    remedy = f"correct the file, or name another with {option}"
     try:
-        return read_json(path), None
+        document = read_json(path)
     except (RecordError, OSError) as failure:
-        remedy = f"correct the file, or name another with {option}"
         return None, _error(f"it cannot be read ({failure})", "a JSON file", remedy, path)
+    if not is_unicode(document):
+        return None, _error("it holds text that is no valid Unicode", "text that can be written", remedy, path)
+    return document, None
 
 
 def _some(names: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from nnbox.errors import Problem, Severity
 from nnbox.imaging.statistics import combine_intensities
 from nnbox.intake.advice import label_findings, training_findings
 from nnbox.intake.agreement import channel_problems, dimension_problems
-from nnbox.intake.choices import channel_names, channels_of, mirror_axes, recorded, without_excluded
+from nnbox.intake.choices import channel_names, channels_of, mirror_axes, printable, recorded, without_excluded
 from nnbox.intake.facts import CaseReading, CaseTask, IntakeResult
 from nnbox.intake.options import IntakeOptions
 from nnbox.intake.tables import read_patients, read_splits
@@ -63,7 +63,7 @@ def take_in(
     """
     found = _read(root, options, workers, known, training=purpose == "train")
     dataset, problems = _judge(found, options, training=purpose == "train")
-    problems = tuple(sorted(problems, key=lambda problem: problem.severity is not Severity.ERROR))
+    problems = tuple(map(_printable, sorted(problems, key=lambda problem: problem.severity is not Severity.ERROR)))
     whole = [reading for reading in found.readings if reading.fingerprint is not None]
     warnings = tuple(problem for problem in problems if problem.severity is Severity.WARNING)
     return IntakeResult(
@@ -75,6 +75,18 @@ def take_in(
         facts=tuple(reading.facts for reading in found.readings if reading.facts is not None),
         fingerprints=tuple(reading.fingerprint for reading in whole if reading.fingerprint is not None),
         foreground=tuple(reading.foreground for reading in whole if reading.foreground is not None),
+    )
+
+
+def _printable(problem: Problem) -> Problem:
+    """Return a finding that can be shown and recorded, whatever bytes the file names hold."""
+    return replace(
+        problem,
+        what=printable(problem.what),
+        expected=printable(problem.expected),
+        remedy=printable(problem.remedy),
+        case=None if problem.case is None else printable(problem.case),
+        file=None if problem.file is None else printable(problem.file),
     )
 
 

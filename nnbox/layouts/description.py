@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,19 @@ def read_description(root: Path) -> tuple[Mapping[str, Any] | None, tuple[Proble
         return None, (error(f"it cannot be read ({failure.strerror})", "a JSON file", "check permissions", file=FILE),)
     if not isinstance(document, dict):
         return None, (error(f"it holds {_name(document)}", "a JSON object", _CORRECT, file=FILE),)
+    if not is_unicode(document):
+        what = "it holds text that is no valid Unicode (half of a pair such as \\ud800)"
+        return None, (error(what, "text that can be written", _CORRECT, file=FILE),)
     return document, ()
+
+
+def is_unicode(document: object) -> bool:
+    """Return whether all text in decoded JSON can be written again: JSON may escape what no encoding can hold."""
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def stated_channels(document: Mapping[str, Any], key: str) -> Stated:

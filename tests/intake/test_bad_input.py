@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import SimpleITK as sitk  # noqa: N813
 from nnbox.errors import DataError, Severity
 from nnbox.intake.options import IntakeOptions
 from nnbox.intake.take_in import fingerprint_of, take_in
+from nnbox.records.codec import dumps
 
 CASE = "toy_b"
 
@@ -298,3 +301,53 @@ def test_a_json_of_wrong_types_is_told_without_a_traceback(toy):
     assert "the name of label 2 is 3" in sentences
     assert "numTraining" in sentences
     json.loads((toy.root / "dataset.json").read_text())
+
+
+def test_a_file_name_that_is_no_utf8_is_told_in_words_that_can_be_written(toy):
+    toy.decathlon()
+    stray = toy.root / "imagesTr" / os.fsdecode(b"x\xff.nii.gz")
+    try:
+        shutil.copy(toy.image(CASE), stray)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    result = toy.take_in(exclude=("toy_a",))
+    dataset = result.require_dataset()
+    assert any("x\\xff.nii.gz" in problem.what for problem in dataset.warnings)
+    assert dumps(dataset).encode()
+    toy.listed(test=[])
+    shutil.copy(toy.image(CASE), toy.root / "imagesTs" / stray.name)
+    result = toy.take_in()
+    sentence = "\n".join(problem.sentence() for problem in result.errors)
+    assert "no valid UTF-8" in sentence
+    assert sentence.encode().isascii()
+    for name in (os.fsdecode(b"x\xff"), "x\\xff"):  # as a shell completes it, and as the message spells it
+        assert dumps(toy.take_in(exclude=(name,)).require_dataset()).encode()
+
+
+@pytest.mark.parametrize("place", ["labels", "patients"])
+def test_text_that_no_file_can_hold_is_told(toy, place):
+    toy.decathlon()
+    path = toy.root / ("dataset.json" if place == "labels" else "patients.json")
+    path.write_text(path.read_text().replace("label_2", "\\ud800") if place == "labels" else '{"toy_a": "\\ud800"}')
+    result = toy.take_in()
+    assert [(problem.file, "no valid Unicode" in problem.what) for problem in result.errors] == [(path.name, True)]
+
+
+def test_an_image_that_shows_nothing_is_a_warning(toy):
+    toy.decathlon()
+    rewrite(toy.image(CASE), array=np.full_like(load(toy.image(CASE)), 3))
+    (problem,) = toy.take_in().problems
+    assert problem.severity is Severity.WARNING
+    assert problem.case == CASE
+    assert "the value 3 everywhere" in problem.sentence()
+
+
+def test_label_values_are_not_searched_in_a_file_that_points_elsewhere(toy):
+    toy.bare()
+    toy.label(CASE).unlink()
+    header = "ObjectType = Image\nNDims = 3\nDimSize = 5 5 5\nElementType = MET_UCHAR\nElementDataFile = "
+    (toy.root / "labelsTr" / f"{CASE}.mhd").write_text(f"{header}{toy.root / 'imagesTr' / 'toy_a.nii.gz'}\n")
+    result = toy.take_in()
+    assert [label.value for label in result.found.labels] == [2, 5]
+    (problem,) = result.errors
+    assert "said to lie in" in problem.what
