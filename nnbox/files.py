@@ -60,4 +60,4 @@ def digest_file(path: Path) -> str:
 
 def digest_text(text: str) -> str:
     """Return the SHA-256 of a text as 64 hex digits."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -54,5 +54,5 @@ class Journal:
         if facts:
             entry["facts"] = dict(facts)
         line = json.dumps(entry, ensure_ascii=False, default=str) + "\n"
-        with self.path.open("a", encoding="utf-8") as stream:
+        with self.path.open("a", encoding="utf-8", errors="backslashreplace") as stream:
             stream.write(line)

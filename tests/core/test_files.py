@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from nnbox.files import atomic_path, atomic_write_bytes, digest_file
+from nnbox.files import atomic_path, atomic_write_bytes, digest_file, digest_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
@@ -30,3 +30,9 @@ def test_a_digest_is_the_sha256_of_the_content(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"abc" * 1000)
     assert digest_file(path) == hashlib.sha256(b"abc" * 1000).hexdigest()
+
+
+def test_a_text_with_a_name_that_is_not_utf8_has_a_digest():
+    name = b"stray-\xff.txt".decode(errors="surrogateescape")
+    assert digest_text(name) != digest_text("stray-.txt")
+    assert digest_text("plain") == hashlib.sha256(b"plain").hexdigest()
