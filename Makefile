@@ -1,13 +1,13 @@
 # The only door for people and for CI. `make smoke` and `make test` need Python 3.11 and nothing else:
 # they make the environment themselves.
 #
-# Measured on 2 cores, in a clean clone, while another run used the same cores (minutes):
+# Measured on 2 cores in a clean clone (minutes; * while another run used the same cores):
 #                                     target   last
-#   make env   (first time)              -      1.0
-#   make lint types                      1      0.3
-#   make smoke                           4      4.2
-#   make test                           15      9.5
-#   make real  (not in CI)              30     20
+#   make env   (first time)              -      1.0*
+#   make lint types                      1      0.3*
+#   make smoke                           4      2.9
+#   make test                           15      9.5*
+#   make real  (not in CI)              30     31*  before its CT part was cut from five folds to two; since: not measured
 PYTHON ?= python3.11
 VENV   ?= .venv
 BIN    := $(VENV)/bin
