@@ -14,8 +14,9 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SHARED ?= $(if $(NNBOX_SHARED),$(NNBOX_SHARED),../shared)
 OUT    ?= build
+PEER   ?= $(OUT)/peer
 
-.PHONY: env lint format types test smoke real real-learn clean
+.PHONY: env lint format types test smoke real real-learn bench bench-peer clean
 
 env: $(READY)
 
@@ -51,6 +52,22 @@ real: env
 # One network trained for real: must beat the mean shape on every label.
 real-learn: env
 	$(BIN)/python benchmarks/real_learn.py --data $(SHARED)/data --work $(OUT)/real-learn
+
+# What is measured, with numeric agreement; writes benchmarks/results and the table in benchmarks/README.md. ONLY=pattern.
+bench: env
+	$(BIN)/python benchmarks/bench.py --data $(SHARED)/data --work $(OUT)/bench $(if $(ONLY),--only '$(ONLY)')
+
+# The same for the rows against nnU-Net v2, which lives in an environment of its own.
+bench-peer: env $(PEER)/.ready
+	$(BIN)/python benchmarks/bench.py --data $(SHARED)/data --work $(OUT)/bench --peer $(PEER)/bin \
+	  $(if $(ONLY),--only '$(ONLY)')
+
+# torch is named again with it: left to itself pip would put a newer one, made for CUDA, in its place.
+$(PEER)/.ready:
+	$(PYTHON) -m venv $(PEER)
+	$(PEER)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(PEER)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 nnunetv2==2.8.1
+	touch $@
 
 clean:
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,118 @@
+"""Results of `bench.py` in files, and the table in ``README.md`` that is made of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+README = HERE / "README.md"
+BEGIN, END = "<!-- table: begin (make bench) -->", "<!-- table: end -->"
+_LIBRARIES = ("numpy", "scipy", "torch", "SimpleITK", "scikit-image", "batchgenerators")
+
+
+def record(entry: dict[str, Any], *, device: str) -> None:
+    """Put a row's entry into today's results; an earlier one of the same name is replaced."""
+    path = RESULTS / f"{time.strftime('%Y-%m-%d')}-{device}.json"
+    document = json.loads(path.read_text()) if path.exists() else {"rows": []}
+    entry = {**entry, "measured": time.strftime("%Y-%m-%dT%H:%M:%S"), "commit": _commit()}
+    document = {
+        "device": device,
+        "machine": machine(),
+        "rows": sorted(
+            [*(row for row in document["rows"] if row["name"] != entry["name"]), entry], key=lambda row: row["name"]
+        ),
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures depend on."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return {
+        "processor": model or platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        **{name: version(name) for name in _LIBRARIES},
+    }
+
+
+def _commit() -> str:
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip()
+
+
+def newest() -> list[dict[str, Any]]:
+    """Return each row's newest entry over all results, in order of name."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(RESULTS.glob("*.json")):
+        document = json.loads(path.read_text())
+        for row in document["rows"]:
+            key = f"{row['name']} {document['device']}"
+            if key not in found or found[key]["measured"] <= row["measured"]:
+                found[key] = {**row, "device": document["device"]}
+    return [found[key] for key in sorted(found)]
+
+
+def line(entry: dict[str, Any]) -> str:
+    """Return a row for a terminal."""
+    slow, fast = _seconds(entry["reference_median"]), _seconds(entry["ours_median"])
+    judged = "" if entry["target"] is None else f" (target {entry['target']:g}: {_met(entry)})"
+    figures = "".join(f"; {name} {value:g}" for name, value in entry["figures"].items())
+    return f"{entry['name']:34}{slow:>10} {fast:>10} {entry['ratio']:>7.1f}x{judged}; {entry['agreement']}{figures}"
+
+
+def markdown(entries: list[dict[str, Any]]) -> str:
+    """Return the table."""
+    head = (
+        "| row | job | reference | theirs | ours | ratio | target | agreement | further figures, remarks | measured |"
+    )
+    lines = [head, "|---|---|---|---|---|---|---|---|---|---|"]
+    for entry in entries:
+        figures = "; ".join(f"{name} {value:g}" for name, value in entry["figures"].items())
+        target = "–" if entry["target"] is None else f"≥ {entry['target']:g}x ({_met(entry)})"
+        cells = [
+            f"`{entry['name']}`",
+            entry["job"],
+            entry["reference"],
+            _seconds(entry["reference_median"]),
+            _seconds(entry["ours_median"]),
+            f"**{entry['ratio']:.1f}x**",
+            target,
+            entry["agreement"],
+            "; ".join(part for part in (figures, entry["remark"]) if part),
+            entry["measured"][:10],
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def write() -> None:
+    """Put the table between the markers of the README."""
+    README.write_text(with_table(README.read_text(), markdown(newest())))
+
+
+def with_table(text: str, rendered: str) -> str:
+    """Return a text with the table between its markers."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{rendered}\n\n{END}{after}"
+
+
+def _met(entry: dict[str, Any]) -> str:
+    return "met" if entry["ratio"] >= entry["target"] else "not met"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f} s" if value >= 10 else f"{value:.2f} s" if value >= 1 else f"{value * 1000:.3g} ms"
