@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from nnbox.errors import ResourceError, UsageError
+from nnbox.network.precision import autocast, choose_precision, half_type
+from nnbox.records.precision import Precision, parse_precision
+
+
+def test_a_cpu_computes_in_float32_unless_bf16_is_asked_for():
+    assert choose_precision(Precision.AUTO, "cpu") is Precision.FLOAT32
+    assert choose_precision(Precision.FLOAT32, "cpu") is Precision.FLOAT32
+    assert choose_precision(Precision.BF16, "cpu") is Precision.BF16
+    with pytest.raises(ResourceError, match="float32 or bf16"):
+        choose_precision(Precision.FP16, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("has_bf16", "wanted", "found"),
+    [
+        (True, Precision.AUTO, Precision.BF16),
+        (False, Precision.AUTO, Precision.FP16),
+        (False, Precision.FLOAT32, Precision.FLOAT32),
+        (True, Precision.FP16, Precision.FP16),
+    ],
+)
+def test_a_card_computes_in_bf16_where_it_can(monkeypatch, has_bf16, wanted, found):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
+    assert choose_precision(wanted, "cuda:0") is found
+
+
+def test_a_card_without_bf16_says_so(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    with pytest.raises(ResourceError, match="fp16 or float32"):
+        choose_precision(Precision.BF16, "cuda:1")
+
+
+def test_convolutions_run_in_the_precision_and_weights_stay_single():
+    layer = torch.nn.Conv3d(1, 2, 3)
+    image = torch.zeros((1, 1, 4, 4, 4))
+    for precision, kind in ((Precision.FLOAT32, torch.float32), (Precision.BF16, torch.bfloat16)):
+        with autocast("cpu", precision):
+            assert layer(image).dtype == kind
+        assert half_type(precision) in {None, kind}
+        assert layer.weight.dtype == torch.float32
+
+
+def test_an_unknown_word_is_refused_with_the_known_ones():
+    assert parse_precision("bf16") is Precision.BF16
+    with pytest.raises(UsageError, match="auto, float32, bf16, fp16"):
+        parse_precision("half")
