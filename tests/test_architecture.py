@@ -15,6 +15,7 @@ _FLOORS = {
     "errors": 0,
     "__init__": 0,
     "files": 1,
+    "interruption": 1,
     "randomness": 1,
     "geometry": 2,
     "records": 3,

@@ -42,17 +42,19 @@ class CheckpointRecord:
         job_sha256: digest of what decides the weights; see `TrainingJob.digest`.
         schedule: after the last finished epoch.
         history: every finished epoch.
+        losses: of the steps already taken in the epoch after it.
         loss_scaling: of fp16 training, or None.
         tensors: name of the tensors' file, in the same folder.
         tensors_sha256: its digest.
     """
 
     RECORD: ClassVar[str] = "checkpoint"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     job_sha256: str
     schedule: ScheduleState
     history: tuple[EpochRecord, ...]
+    losses: tuple[float, ...]
     loss_scaling: LossScaling | None
     tensors: str
     tensors_sha256: str
@@ -84,14 +86,16 @@ def write_checkpoint(
     job_sha256: str,
     schedule: ScheduleState,
     history: tuple[EpochRecord, ...],
+    losses: tuple[float, ...] = (),
     loss_scaling: LossScaling | None,
 ) -> None:
-    """Write the state after ``schedule.epoch`` epochs, then remove the tensors of older checkpoints."""
-    name = f"checkpoint-{schedule.epoch:06d}.safetensors"
+    """Write the state after ``schedule.epoch`` epochs and the steps since, then remove older checkpoints' tensors."""
+    name = f"checkpoint-{schedule.epoch:06d}-{len(losses):06d}.safetensors"
     record = CheckpointRecord(
         job_sha256=job_sha256,
         schedule=schedule,
         history=history,
+        losses=losses,
         loss_scaling=loss_scaling,
         tensors=name,
         tensors_sha256=write_tensors(folder / name, tensors),

@@ -43,19 +43,22 @@ class Learner:
         self._half = _half_precision(self.device)
         self._scaler = torch.amp.GradScaler("cuda", enabled=self._half == torch.float16)
 
-    def train(self, batch: Batch, rate: float) -> Tensor:
-        """Take one optimiser step; return the loss as a detached scalar on the device, without waiting for it."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+    def gradients(self, batch: Batch) -> Tensor:
+        """Compute a batch's gradients; return the loss as a detached scalar on the device, without waiting for it."""
         image, labels = self._place(batch)
         with self._autocast():
             logits = self.network(image)
         loss = segmentation_loss(logits, labels, batch_dice=self._batch_dice)
         self._optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def step(self, rate: float) -> None:
+        """Let the optimiser use the gradients; until then the state is that of the step before."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
         self._scaler.step(self._optimizer)
         self._scaler.update()
-        return loss.detach()
 
     def validate(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the loss and int64 (classes - 1, 3): voxels of reference, of prediction and of both, per label."""

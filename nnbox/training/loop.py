@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nnbox.errors import PlanError, ResourceError, TrainingError
+from nnbox.interruption import whole
 from nnbox.records.results import FoldResult
 from nnbox.rules.schedule import ScheduleState, first_state, next_state
 from nnbox.training.checkpoint import read_checkpoint, write_checkpoint, write_tensors
@@ -24,6 +25,7 @@ from nnbox.training.sample import Batch, sampling_plan
 from nnbox.training.store import check_previous
 
 CHECKPOINT_SHARE = 0.05
+_LONGEST_UNSAVED_SECONDS = 300.0
 WEIGHTS_NAME = "weights.safetensors"
 PROGRESS_NAME = "progress.csv"
 
@@ -74,57 +76,86 @@ def train_fold(job: TrainingJob, *, report: Callable[[Report], None], pool: Work
 
 @dataclass(slots=True)
 class _Progress:
-    """Where the training stands; ``saved_at`` and ``saving_seconds`` are of the last checkpoint."""
+    """Where the training stands; ``saved_at`` and ``saving_seconds`` are of the last checkpoint.
+
+    ``losses`` are those of the steps taken in the epoch that is not finished yet.
+    """
 
     schedule: ScheduleState
     history: list[EpochRecord] = field(default_factory=list)
-    saved_at: float = -math.inf
+    losses: list[Tensor] = field(default_factory=list)
+    saved_at: float = field(default_factory=time.monotonic)
     saving_seconds: float = 0.0
 
 
 def _run(
     job: TrainingJob, learner: Learner, progress: _Progress, report: Callable[[Report], None], pool: WorkerPool
 ) -> None:
-    """Train epoch after epoch until the schedule says that it is over."""
+    """Train epoch after epoch until the schedule says that it is over; when interrupted, save where it stands."""
     plan, recipe = sampling_plan(job), job.schedule
-    first, last = progress.schedule.epoch * plan.steps_per_epoch, recipe.maximum_epochs * plan.steps_per_epoch
+    first = progress.schedule.epoch * plan.steps_per_epoch + len(progress.losses)
+    last = recipe.maximum_epochs * plan.steps_per_epoch
+    epochs_left = recipe.maximum_epochs - progress.schedule.epoch
+    steps_left = epochs_left * recipe.iterations_per_epoch - len(progress.losses)
     with closing(pool.batches(plan, first, last)) as batches:  # type: ignore[type-var]
-        steps_left = (recipe.maximum_epochs - progress.schedule.epoch) * recipe.iterations_per_epoch
         timer = StepTimer(
             (job.configuration.name, job.fold),
             (recipe.iterations_per_epoch, steps_left),
             learner.synchronize,
             report,
         )
-        while progress.schedule.finished is None:
-            started = time.perf_counter()
-            rate = progress.schedule.rate
-            losses = []
-            for _ in range(recipe.iterations_per_epoch):
-                losses.append(learner.train(next(batches), rate))
-                if learner.device.type == "cpu":
-                    _require_finite(losses[-1], job, len(progress.history) + 1)
-                timer.count_step()
-            training_loss = _mean(losses, job, len(progress.history) + 1)
-            timer.tell()
-            validation_loss, dice = _validate(job, learner, batches, len(progress.history) + 1)
-            progress.schedule = next_state(progress.schedule, recipe, training_loss, validation_loss)
-            record = EpochRecord(
-                configuration=job.configuration.name,
-                fold=job.fold,
-                epoch=progress.schedule.epoch,
-                maximum_epochs=recipe.maximum_epochs,
-                rate=rate,
-                training_loss=training_loss,
-                validation_loss=validation_loss,
-                training_average=_told(progress.schedule.training_average),
-                validation_average=_told(progress.schedule.validation_average),
-                dice=dice,
-                seconds=round(time.perf_counter() - started, 3),
-            )
-            progress.history.append(record)
+        try:
+            while progress.schedule.finished is None:
+                record = _epoch(job, learner, progress, batches, timer)
+                _save(job, learner, progress)
+                report(record)
+        except (KeyboardInterrupt, SystemExit, ResourceError):
+            try:
+                with whole():
+                    _save(job, learner, progress, now=True)
+            finally:
+                pool.abandon()
+            raise
+
+
+def _epoch(
+    job: TrainingJob, learner: Learner, progress: _Progress, batches: Iterator[Batch], timer: StepTimer
+) -> EpochRecord:
+    """Take what is left of an epoch's steps, validate, and let the schedule judge."""
+    recipe, rate, number = job.schedule, progress.schedule.rate, len(progress.history) + 1
+    started = time.perf_counter()
+    while len(progress.losses) < recipe.iterations_per_epoch:
+        loss = learner.gradients(next(batches))
+        if learner.device.type == "cpu":
+            _require_finite(loss, job, number)
+        with whole():
+            learner.step(rate)
+            progress.losses.append(loss)
+        timer.count_step()
+        if time.monotonic() - progress.saved_at > _LONGEST_UNSAVED_SECONDS:
             _save(job, learner, progress)
-            report(record)
+    training_loss = _mean(progress.losses, job, number)
+    timer.tell()
+    validation_loss, dice = _validate(job, learner, batches, number)
+    schedule = next_state(progress.schedule, recipe, training_loss, validation_loss)
+    record = EpochRecord(
+        configuration=job.configuration.name,
+        fold=job.fold,
+        epoch=schedule.epoch,
+        maximum_epochs=recipe.maximum_epochs,
+        rate=rate,
+        training_loss=training_loss,
+        validation_loss=validation_loss,
+        training_average=_told(schedule.training_average),
+        validation_average=_told(schedule.validation_average),
+        dice=dice,
+        seconds=round(time.perf_counter() - started, 3),
+    )
+    with whole():
+        progress.schedule = schedule
+        progress.history.append(record)
+        progress.losses.clear()
+    return record
 
 
 def _validate(
@@ -162,15 +193,19 @@ def _resume(job: TrainingJob, learner: Learner) -> _Progress:
     record, tensors = found
     learner.load(tensors, record.loss_scaling)
     write_progress(job.folder / PROGRESS_NAME, record.history)
-    return _Progress(schedule=record.schedule, history=list(record.history))
+    losses = [torch.tensor(loss, device=learner.device) for loss in record.losses]
+    return _Progress(schedule=record.schedule, history=list(record.history), losses=losses)
 
 
-def _save(job: TrainingJob, learner: Learner, progress: _Progress) -> None:
-    """Write the progress table, and a checkpoint unless the last one is so recent that writing would cost over 5 %."""
+def _save(job: TrainingJob, learner: Learner, progress: _Progress, *, now: bool = False) -> None:
+    """Write the progress table, and a checkpoint unless the last one is so recent that writing would cost over 5 %.
+
+    With ``now`` the checkpoint is written in any case.
+    """
     write_progress(job.folder / PROGRESS_NAME, tuple(progress.history))
     started = time.monotonic()
     recent = started - progress.saved_at < progress.saving_seconds / CHECKPOINT_SHARE
-    if recent and progress.schedule.finished is None:
+    if recent and progress.schedule.finished is None and not now:
         return
     write_checkpoint(
         job.folder,
@@ -178,6 +213,7 @@ def _save(job: TrainingJob, learner: Learner, progress: _Progress) -> None:
         job_sha256=job.digest(),
         schedule=progress.schedule,
         history=tuple(progress.history),
+        losses=tuple(torch.stack(progress.losses).tolist()) if progress.losses else (),
         loss_scaling=learner.loss_scaling,
     )
     progress.saved_at = time.monotonic()

@@ -98,10 +98,10 @@ class StepTimer:
 
     def tell(self) -> None:
         """Tell what was measured so far, unless that was told before (an epoch may have fewer steps)."""
-        if self._told:
+        measured = self._done - self._warm_up
+        if self._told or measured < 1:
             return
         self._synchronize()
-        measured = self._done - self._warm_up
         seconds = (time.perf_counter() - self._started) / measured
         self._told = True
         self._report(

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
 from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 
 from nnbox.errors import NnboxError
+from nnbox.interruption import ignore_signals
 from nnbox.records.codec import decode, encode
 from nnbox.training.sample import Batch, Sampler, SamplingPlan
 
@@ -25,7 +25,7 @@ STOPPED = "stopped"
 
 def serve(connection: Connection[Any, Any]) -> None:
     """Answer requests until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
+    ignore_signals()
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             request = json.loads(connection.recv_bytes())

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from nnbox.errors import ChangedRunError, ResourceError
+from nnbox.interruption import listen_for_signals
 from nnbox.records.codec import encode
 from nnbox.rules.schedule import ScheduleState
 from nnbox.training.checkpoint import LossScaling, discard_checkpoint, read_checkpoint, write_checkpoint, write_tensors
@@ -33,6 +34,12 @@ RECORD = EpochRecord(
     dice=(0.25, None),
     seconds=1.5,
 )
+
+
+def take_step(learner, batch, rate):
+    loss = learner.gradients(batch)
+    learner.step(rate)
+    return loss
 
 
 def write(folder, epoch=1, tensors=None, job="job", loss_scaling=None):
@@ -59,7 +66,10 @@ def test_a_file_that_cannot_be_written_is_explained(tmp_path):
 def test_only_the_last_checkpoint_is_kept(tmp_path):
     for epoch in (1, 2, 10):
         write(tmp_path, epoch)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-000010.safetensors", "checkpoint.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "checkpoint-000010-000000.safetensors",
+        "checkpoint.json",
+    ]
     assert read_checkpoint(tmp_path, "job")[0].schedule.epoch == 10
 
 
@@ -78,7 +88,7 @@ def test_a_checkpoint_half_written_leaves_the_one_before(tmp_path, monkeypatch):
 @pytest.mark.parametrize("damage", ["tensors cut", "tensors missing", "record cut"])
 def test_a_damaged_checkpoint_means_starting_anew_and_is_said(tmp_path, caplog, damage):
     write(tmp_path)
-    tensors, record = tmp_path / "checkpoint-000001.safetensors", tmp_path / "checkpoint.json"
+    tensors, record = tmp_path / "checkpoint-000001-000000.safetensors", tmp_path / "checkpoint.json"
     if damage == "tensors missing":
         tensors.unlink()
     else:
@@ -118,12 +128,12 @@ def test_a_learner_that_takes_up_a_state_goes_on_as_if_never_stopped(job):
     batches = [Sampler(sampling_plan(job)).batch(index) for index in range(4)]
     straight, before, after = Learner(job), Learner(job), Learner(job)
     for batch in batches:
-        straight.train(batch, 1e-3)
+        take_step(straight, batch, 1e-3)
     for batch in batches[:2]:
-        before.train(batch, 1e-3)
+        take_step(before, batch, 1e-3)
     after.load({name: tensor.clone().contiguous() for name, tensor in before.state().items()}, None)
     for batch in batches[2:]:
-        after.train(batch, 1e-3)
+        take_step(after, batch, 1e-3)
     expected, found = straight.state(), after.state()
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
@@ -168,6 +178,41 @@ def test_a_training_killed_by_the_system_continues_to_the_same_bytes(job, tmp_pa
     assert resumed == train_fold(job, report=lambda _: None)
 
 
+@pytest.fixture
+def heard_signals():
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    listen_for_signals()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_training_told_to_end_saves_the_steps_of_its_epoch_and_continues_to_the_same_bytes(
+    job, tmp_path, monkeypatch, heard_signals, steps, number
+):
+    """The signal comes while the optimiser works: the step is finished, counted and saved."""
+    told = dataclasses.replace(job, folder=tmp_path / "told", workers=1)
+    done, original = [], Learner.step
+
+    def step(self, rate):
+        done.append(rate)
+        if len(done) == steps:
+            os.kill(os.getpid(), number)
+        original(self, rate)
+
+    monkeypatch.setattr(Learner, "step", step)
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        train_fold(told, report=lambda _: None)
+    monkeypatch.undo()
+    assert len(done) == steps
+    record, _ = read_checkpoint(told.folder, told.digest())
+    assert (record.schedule.epoch, len(record.losses)) == divmod(steps, told.schedule.iterations_per_epoch)
+    resumed = train_fold(dataclasses.replace(told, workers=0), report=lambda _: None)
+    assert resumed == train_fold(job, report=lambda _: None)
+
+
 def test_half_precision_arithmetic_gives_nearly_the_loss_of_single_precision(job, monkeypatch):
     """What a GPU does, on a CPU: bf16 convolutions, the loss in float32, float32 weights."""
     batch = Sampler(sampling_plan(job)).batch(0)
@@ -175,7 +220,7 @@ def test_half_precision_arithmetic_gives_nearly_the_loss_of_single_precision(job
     monkeypatch.setattr("nnbox.training.learner._half_precision", lambda _device: torch.bfloat16)
     half = Learner(job)
     for _ in range(3):
-        expected, found = single.train(batch, 1e-3), half.train(batch, 1e-3)
+        expected, found = take_step(single, batch, 1e-3), take_step(half, batch, 1e-3)
         assert found.dtype == torch.float32
         assert float(found) == pytest.approx(float(expected), abs=0.02)
     assert all(values.dtype == torch.float32 for values in half.weights().values())

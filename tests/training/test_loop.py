@@ -174,6 +174,6 @@ def test_running_out_of_device_memory_is_told_with_the_numbers(job, monkeypatch)
     def overflow(*_args):
         raise torch.OutOfMemoryError("tried to allocate 20 GiB")
 
-    monkeypatch.setattr("nnbox.training.learner.Learner.train", overflow)
+    monkeypatch.setattr("nnbox.training.learner.Learner.gradients", overflow)
     with pytest.raises(ResourceError, match=r"patches of \(8, 16, 16\) in batches of 3.*20 GiB.*--planning-memory"):
         train_fold(job, report=silent)
