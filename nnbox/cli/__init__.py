@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 import typer
 from typer.exceptions import TyperException
@@ -18,10 +15,9 @@ from typer.exceptions import TyperException
 from nnbox.cli.commands import app
 from nnbox.cli.options import LIST_OPTIONS
 from nnbox.errors import NnboxError, ResourceError, Severity, UsageError
+from nnbox.interruption import INTERRUPTED, TERMINATED, listen_for_signals
 
 _BUG = 70
-_INTERRUPTED = 130
-_TERMINATED = 128 + signal.SIGTERM
 # What the machine refuses, not what nnbox does wrong: a full disk, a missing right, a folder where a file should be.
 _OUTSIDE = frozenset(
     {
@@ -51,16 +47,12 @@ def _spread_lists(words: Sequence[str]) -> list[str]:
     return spread
 
 
-def _end_politely(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code; the README lists them."""
     from nnbox.console import complain
 
     arguments = list(sys.argv[1:] if words is None else words)
-    signal.signal(signal.SIGTERM, _end_politely)
+    listen_for_signals()
     try:
         if not arguments and "NNBOX_INPUT" in os.environ:
             from nnbox import verbs
@@ -74,15 +66,15 @@ def main(words: Sequence[str] | None = None) -> int:
         complain(Severity.ERROR, f"{error.format_message()} (see nnbox --help)")
         return UsageError.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        code = _INTERRUPTED
+        code = INTERRUPTED
     except SystemExit as end:
-        if end.code == _TERMINATED:
+        if end.code == TERMINATED:
             complain(Severity.ERROR, "terminated; the same command continues where it stopped")
         raise
     except Exception as error:  # the last door
         return _explain(error)
     # Typer turns an interrupt into this code and says nothing.
-    if code == _INTERRUPTED:
+    if code == INTERRUPTED:
         complain(Severity.ERROR, "interrupted; the same command continues where it stopped")
     return code if isinstance(code, int) else 0
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from nnbox.errors import Problem, Severity
 from nnbox.intake.facts import CaseReading, CaseTask
 from nnbox.intake.read_case import label_values, read_case
+from nnbox.processes import process_pool
 
 _Result = TypeVar("_Result")
 
@@ -50,15 +49,12 @@ def _collect(
     work: Callable[[CaseTask], _Result], tasks: Sequence[CaseTask], count: int, results: list[_Result]
 ) -> bool:
     """Append results in order; False if a worker process died before the end."""
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(max_workers=count, mp_context=context) as pool:
-        try:
+    try:
+        with process_pool(count) as pool:
             for future in [pool.submit(work, task) for task in tasks]:
                 results.append(future.result())
-        except BrokenProcessPool:
-            return False
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    except BrokenProcessPool:
+        return False
     return True
 
 

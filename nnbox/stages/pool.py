@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from nnbox.errors import ResourceError
+from nnbox.processes import process_pool
 
 _PRELOADED = ["nnbox.training.worker", "nnbox.imaging.prepare", "nnbox.imaging.io", "nnbox.evaluation.scores"]
 _Task = TypeVar("_Task")
@@ -25,19 +24,13 @@ def run_all(work: Callable[[_Task], _Result], tasks: Sequence[_Task], *, workers
     if count <= 1:
         yield from map(work, tasks)
         return
-    context = multiprocessing.get_context("forkserver")
-    # One server serves this pool and the training workers: what both need is imported once.
-    context.set_forkserver_preload(_PRELOADED)
-    with ProcessPoolExecutor(max_workers=count, mp_context=context) as pool:
-        futures = [pool.submit(work, task) for task in tasks]
-        try:
-            for future in futures:
+    try:
+        # One server serves this pool and the training workers: what both need is imported once.
+        with process_pool(count, preload=_PRELOADED) as pool:
+            for future in [pool.submit(work, task) for task in tasks]:
                 yield future.result()
-        except BrokenProcessPool:
-            raise ResourceError(
-                f"a worker process was killed while {count} were running, most often because memory ran out. "
-                "What to do: run again with fewer --workers; finished cases are kept."
-            ) from None
-        finally:
-            for future in futures:
-                future.cancel()
+    except BrokenProcessPool:
+        raise ResourceError(
+            f"a worker process was killed while {count} were running, most often because memory ran out. "
+            "What to do: run again with fewer --workers; finished cases are kept."
+        ) from None
