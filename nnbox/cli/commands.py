@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from nnbox import __version__
 from nnbox.cli.options import (
     Channels,
     Device,
@@ -29,6 +28,7 @@ from nnbox.cli.options import (
     split_words,
     whole_numbers,
 )
+from nnbox.version import version_sentence
 
 app = typer.Typer(
     name="nnbox",
@@ -41,14 +41,15 @@ app = typer.Typer(
 
 def _show_version(value: bool) -> None:
     if value:
-        sys.stdout.write(f"nnbox {__version__}\n")
+        sys.stdout.write(f"{version_sentence()}\n")
         raise typer.Exit
 
 
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and the revision."),
     ] = False,
 ) -> None:
     """A labelled medical-image data set in; a cross-validated model and a checked submission out."""

@@ -29,6 +29,17 @@ class Device:
         return self.memory_bytes is not None
 
 
+def forget_card_peak(device: Device) -> None:
+    """Begin to count the card's peak memory anew."""
+    if device.is_cuda:
+        torch.cuda.reset_peak_memory_stats(device.name)
+
+
+def peak_card_bytes(device: Device) -> int | None:
+    """Return the most memory torch has held on the card since it was last asked to forget; None for the CPU."""
+    return int(torch.cuda.max_memory_reserved(device.name)) if device.is_cuda else None
+
+
 def choose_device(wanted: str) -> Device:
     """Find the device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` takes the first card, else the CPU.
 

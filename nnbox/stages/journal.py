@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from nnbox.errors import Severity
+from nnbox.records.events import Event
 
+CALM_SECONDS = 30.0
+"""So long is nothing told of a subject that was just told of; the log has every step."""
 Listener = Callable[[Severity | None, str], None]
 
 
@@ -25,10 +28,14 @@ class Journal:
     Attributes:
         path: the log file, or None while no output folder is known.
         listener: called with the severity (None for news) and the sentence of an event.
+        steps_told: say steps, too; False where a live view shows them.
+        told: when a step of each subject was last said.
     """
 
     path: Path | None
     listener: Listener = field(default=_nobody)
+    steps_told: bool = True
+    told: dict[str, float] = field(default_factory=dict, compare=False)
 
     def say(self, event: str, sentence: str, facts: Mapping[str, Any] | None = None) -> None:
         """Record news and tell it."""
@@ -44,15 +51,20 @@ class Journal:
         """Record without telling: for what happens often."""
         self._write(event, sentence, facts, None)
 
+    def step(self, event: str, subject: str, sentence: str, facts: Mapping[str, Any], *, last: bool) -> None:
+        """Record one of many like events; tell a subject's first, its last, and no more than one in 30 s between."""
+        self._write(event, sentence, facts, None)
+        now = time.monotonic()
+        before = self.told.get(subject)
+        if self.steps_told and (last or before is None or now - before >= CALM_SECONDS):
+            self.told[subject] = now
+            self.listener(None, sentence)
+
     def _write(self, event: str, sentence: str, facts: Mapping[str, Any] | None, severity: Severity | None) -> None:
         if self.path is None:
             return
-        entry: dict[str, Any] = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "event": event}
-        if severity is not None:
-            entry["severity"] = severity.value
-        entry["sentence"] = sentence
-        if facts:
-            entry["facts"] = dict(facts)
-        line = json.dumps(entry, ensure_ascii=False, default=str) + "\n"
+        entry = Event(
+            time=datetime.now().astimezone(), event=event, sentence=sentence, severity=severity, facts=facts or {}
+        )
         with self.path.open("a", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(line)
+            stream.write(f"{entry.line()}\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from nnbox import __version__
 from nnbox.errors import IncompleteOutputError, PlanError, UsageError
 from nnbox.layouts.detect import find_tasks
 from nnbox.network.device import Device, choose_device
@@ -14,6 +13,7 @@ from nnbox.records.codec import write_record
 from nnbox.records.plan import Folds, Plan
 from nnbox.records.results import Selection
 from nnbox.rules.folds import make_folds
+from nnbox.stages.clock import FINISHED, Stage, ending_recorded, stage
 from nnbox.stages.context import Context, TakenIn, open_context
 from nnbox.stages.intake import keep, take_in_dataset
 from nnbox.stages.job import Job
@@ -24,6 +24,7 @@ from nnbox.stages.packaging import TaskPredictions, expected_cases, package_mode
 from nnbox.stages.planning import plan_found, require_memory
 from nnbox.stages.prediction import Ensemble, PredictionSettings, predict_all
 from nnbox.stages.preprocess import preprocess
+from nnbox.stages.provenance import tell_start
 from nnbox.stages.resources import (
     disk_need,
     require_apart,
@@ -35,7 +36,7 @@ from nnbox.stages.resources import (
 )
 from nnbox.stages.restart import move_aside
 from nnbox.stages.selection import select
-from nnbox.stages.training import complete_folds, require_unchanged, schedule_units, train_units
+from nnbox.stages.training import complete_folds, require_unchanged, schedule_facts, schedule_units, train_units
 from nnbox.stages.workspace import Workspace
 
 
@@ -56,8 +57,13 @@ class TaskOutcome:
     predictions: TaskPredictions | None = None
 
 
-def train(options: TrainOptions, listener: Listener) -> tuple[TaskOutcome, ...]:
+def train(options: TrainOptions, listener: Listener, *, steps_told: bool = True) -> tuple[TaskOutcome, ...]:
     """Train every task below the input, one after the other, and write one archive of all predictions.
+
+    Args:
+        options: what the user asked for.
+        listener: is told what happens.
+        steps_told: tell it of epochs, too; False where a live view shows them.
 
     Raises:
         NnboxError: with the exit code of what went wrong; see `nnbox.errors`.
@@ -78,17 +84,23 @@ def train(options: TrainOptions, listener: Listener) -> tuple[TaskOutcome, ...]:
         for root in roots:
             workspace = Workspace(output / root.name if len(roots) > 1 else output)
             workspace.root.mkdir(parents=True, exist_ok=True)
-            context = open_context(root, workspace, Journal(workspace.log, listener), worker_count(options.workers))
-            outcomes.append(train_task(context, options, recipe, device))
-        _submit(Workspace(output), outcomes, listener)
+            journal = Journal(workspace.log, listener, steps_told)
+            context = open_context(root, workspace, journal, worker_count(options.workers))
+            with ending_recorded(journal):
+                outcomes.append(train_task(context, options, recipe, device))
+        with ending_recorded(Journal(Workspace(output).log)):
+            _submit(Workspace(output), outcomes, listener)
+        for outcome in outcomes:
+            Journal(outcome.workspace.log).note(FINISHED, "the run is finished", {"until": options.until})
     return tuple(outcomes)
 
 
 def train_task(context: Context, options: TrainOptions, recipe: Recipe, device: Device) -> TaskOutcome:
     """Do the whole line for one task, as far as ``--until`` says."""
     workspace, journal = context.workspace, context.journal
-    journal.say("start", f"nnbox {__version__}, recipe {recipe.name}, seed {options.seed}: {context.root}")
-    found = take_in_dataset(context, options.intake)
+    tell_start(context, options, device)
+    with stage(journal, Stage.INTAKE, device):
+        found = take_in_dataset(context, options.intake)
     if options.until is Until.INTAKE:
         if not workspace.plan.exists():  # What a plan was made from is replaced together with the plan.
             keep(context, found)
@@ -122,11 +134,14 @@ def train_task(context: Context, options: TrainOptions, recipe: Recipe, device: 
 
     require_disk(workspace.root, disk_need(plan, job.fingerprint))
     require_card(device, plan)
-    preprocess(context, job.taken, plan, schedule.configurations)
+    journal.note("units", f"{len(schedule.units)} networks are to be trained", schedule_facts(job, schedule))
+    with stage(journal, Stage.PREPROCESS, device):
+        preprocess(context, job.taken, plan, schedule.configurations)
     if options.until is Until.PREPROCESS:
         return TaskOutcome(workspace=workspace, plan=plan)
 
-    train_units(context, job, schedule)
+    with stage(journal, Stage.TRAIN, device):
+        train_units(context, job, schedule)
     if options.until is Until.TRAIN:
         return TaskOutcome(workspace=workspace, plan=plan)
     return _choose_and_predict(context, job)
@@ -134,17 +149,20 @@ def train_task(context: Context, options: TrainOptions, recipe: Recipe, device: 
 
 def _choose_and_predict(context: Context, job: Job) -> TaskOutcome:
     workspace, plan, options = context.workspace, job.plan, job.options
-    selection = select(context, job, complete_folds(context, job))
+    with stage(context.journal, Stage.SELECT, job.device):
+        selection = select(context, job, complete_folds(context, job))
     if selection is None or options.until is Until.SELECT:
         return TaskOutcome(workspace=workspace, plan=plan, selection=selection)
-    bundle = package_model(context, plan, selection)
+    with stage(context.journal, Stage.PACKAGE, job.device):
+        bundle = package_model(context, plan, selection)
     cases = job.taken.dataset.test_cases
     if not cases:
         context.journal.say("no_test_images", "there are no test images; the model is complete")
         return TaskOutcome(workspace=workspace, plan=plan, selection=selection)
     warn_left_out(context, options.intake.exclude)
     settings = PredictionSettings(replace_nonfinite=options.intake.replace_nonfinite)
-    files = predict_all(context, job.taken, cases, Ensemble(bundle, job.device, settings))
+    with stage(context.journal, Stage.PREDICT, job.device):
+        files = predict_all(context, job.taken, cases, Ensemble(bundle, job.device, settings))
     predictions = TaskPredictions(
         task=plan.task, files=files, expected=expected_cases(context.root, plan.task, cases, plan)
     )

@@ -6,15 +6,18 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from nnbox.errors import ChangedRunError
 from nnbox.files import digest_text
+from nnbox.network.device import peak_card_bytes
 from nnbox.records.codec import encode, write_record
 from nnbox.records.plan import ConfigurationPlan, Folds, Plan
 from nnbox.stages.context import Context
 from nnbox.stages.job import Job
 from nnbox.stages.projection import Projection
 from nnbox.stages.receipts import Unit
+from nnbox.stages.usage import memory_in_use_bytes
 from nnbox.stages.validation import validate
 from nnbox.training.checkpoint import discard_checkpoint
 from nnbox.training.job import TrainingJob
@@ -65,6 +68,15 @@ def schedule_units(
     ordered.sort(key=lambda name: plan.configuration(name).previous is not None)
     units = tuple((name, fold) for name in ordered for fold in (every if name in first_stages else chosen))
     return Schedule(units=units, notes=notes)
+
+
+def schedule_facts(job: Job, schedule: Schedule) -> dict[str, Any]:
+    """Return what there is to train, for whoever follows the run from its files."""
+    return {
+        "units": [[name, fold] for name, fold in schedule.units],
+        "epochs": job.recipe.maximum_epochs,
+        "iterations": job.options.iterations or job.recipe.iterations_per_epoch,
+    }
 
 
 def training_unit(context: Context, job: Job, place: tuple[str, int]) -> Unit:
@@ -218,11 +230,14 @@ class _Reporter:
                 self.projection.require_sensible(cpu=not self.job.device.is_cuda, wanted=wanted)
             return
         dice = ", ".join("-" if value is None else f"{value:.3f}" for value in news.dice)
-        journal.say(
+        journal.step(
             "epoch",
-            f"{news.configuration} fold {news.fold} epoch {news.epoch}: loss {news.training_loss:.4f}, validation "
-            f"{news.validation_loss:.4f}, Dice {dice}, rate {news.rate:.1e}, {news.seconds:.1f} s",
-            encode(news),
+            f"{news.configuration} fold {news.fold}",
+            f"{news.configuration} fold {news.fold} epoch {news.epoch} of {news.maximum_epochs}: loss "
+            f"{news.training_loss:.4f}, validation {news.validation_loss:.4f}, Dice {dice}, rate {news.rate:.1e}, "
+            f"{news.seconds:.1f} s",
+            encode(news) | {"memory_bytes": memory_in_use_bytes(), "card_bytes": peak_card_bytes(self.job.device)},
+            last=news.epoch == news.maximum_epochs,
         )
 
 

@@ -153,7 +153,7 @@ class _StoppedError(Exception):
     pass
 
 
-@pytest.mark.parametrize("sentence", ["epoch 1:", "fold 2: trained", "selection:", "predicted "])
+@pytest.mark.parametrize("sentence", ["epoch 1 of", "fold 2: trained", "selection:", "predicted "])
 def test_a_resumed_run_ends_like_an_uninterrupted_one(tiny_options, tmp_path, listener, sentence):
     whole = dataclasses.replace(tiny_options, output=tmp_path / "whole")
     train(whole, listener)
