@@ -16,6 +16,7 @@ _FLOORS = {
     "__init__": 0,
     "files": 1,
     "interruption": 1,
+    "limits": 1,
     "randomness": 1,
     "version": 1,
     "geometry": 2,

@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from nnbox.stages.presence import NAME as PRESENCE_NAME
+
 _ASIDE = "previous-runs"
+_STAYING = frozenset({_ASIDE, ".lock", PRESENCE_NAME})
 
 
 def move_aside(output: Path) -> Path | None:
     """Move all of the output folder to ``previous-runs/<time>``; return that folder, or None if there was nothing."""
     if not output.is_dir():
         return None
-    entries = [entry for entry in output.iterdir() if entry.name not in {_ASIDE, ".lock"}]
+    entries = [entry for entry in output.iterdir() if entry.name not in _STAYING]
     if not entries:
         return None
     stamp = time.strftime("%Y%m%d-%H%M%S")

@@ -1,0 +1,119 @@
+"""What this process may use: the container's limits (control groups, versions 1 and 2) before the host's size."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+_GROUPS = Path("/sys/fs/cgroup")
+_OWN = Path("/proc/self/cgroup")
+# Version 1 writes "no limit" as the largest multiple of a page.
+_UNLIMITED_BYTES = 1 << 60
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+)
+
+
+def available_cpus(groups: Path = _GROUPS, own: Path = _OWN) -> int:
+    """Return how many CPUs this process may keep busy: its affinity, and every group's quota, rounded, at least 1."""
+    count = len(os.sched_getaffinity(0))
+    for folder in _folders("cpu", groups, own):
+        if (quota := _quota(folder)) is not None:
+            count = min(count, max(1, round(quota)))
+    return count
+
+
+def available_memory_bytes(groups: Path = _GROUPS, own: Path = _OWN) -> int:
+    """Return the memory this process may use: the machine's, or the smallest limit of its groups."""
+    found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for folder in _folders("memory", groups, own):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            limit = _number(folder / name)
+            if limit is not None and limit < _UNLIMITED_BYTES:
+                found = min(found, limit)
+    return found
+
+
+def is_memory_limited(groups: Path = _GROUPS, own: Path = _OWN) -> bool:
+    """Whether a group allows less memory than the machine has."""
+    return available_memory_bytes(groups, own) < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def memory_in_use_bytes(groups: Path = _GROUPS, own: Path = _OWN) -> int | None:
+    """Return what this process's innermost group uses now, file cache left out; None where no group tells."""
+    for folder in _folders("memory", groups, own):
+        for name, cached in (
+            ("memory.current", "inactive_file"),
+            ("memory.usage_in_bytes", "total_inactive_file"),
+        ):
+            used = _number(folder / name)
+            if used is not None:
+                return max(0, used - _counters(folder / "memory.stat").get(cached, 0))
+    return None
+
+
+def available_processes(groups: Path = _GROUPS, own: Path = _OWN) -> int | None:
+    """Return how many processes and threads the groups allow; None where they set no limit."""
+    limits = [_number(folder / "pids.max") for folder in _folders("pids", groups, own)]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def thread_settings(environment: Mapping[str, str], cpus: int) -> dict[str, str]:
+    """Return the variables that keep numeric libraries to ``cpus`` threads; what the user set is left alone.
+
+    Those libraries look at the host: under a quota of 2 CPUs on 64 cores they would start 64 threads per process.
+    """
+    return {name: str(cpus) for name in _THREAD_VARIABLES if name not in environment}
+
+
+def _folders(controller: str, groups: Path, own: Path) -> Iterator[Path]:
+    """Yield the folders that may limit this process, innermost first.
+
+    In a container its own group is usually mounted as the root; where the host's tree is visible, the path of the
+    process's group is followed upwards. A limit anywhere on the way holds.
+    """
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        _, names, path = line.split(":", 2)
+        if names and controller not in names.split(","):
+            continue
+        base = groups if not names else groups / controller
+        folder = base / path.lstrip("/")
+        while folder != base and base in folder.parents:
+            yield folder
+            folder = folder.parent
+    yield groups
+    yield groups / controller
+
+
+def _quota(folder: Path) -> float | None:
+    try:
+        if (folder / "cpu.max").exists():
+            limit, period = (folder / "cpu.max").read_text().split()
+            return None if limit == "max" else int(limit) / int(period)
+        quota = int((folder / "cpu.cfs_quota_us").read_text())
+        return None if quota <= 0 else quota / int((folder / "cpu.cfs_period_us").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):  # absent, or the word "max"
+        return None
+
+
+def _counters(path: Path) -> dict[str, int]:
+    try:
+        pairs = (line.split() for line in path.read_text().splitlines())
+        return {name: int(value) for name, value in pairs}
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,91 @@
+"""The container's limits count, whichever version of control groups states them and wherever on the way up."""
+
+import os
+
+import pytest
+
+from nnbox.limits import (
+    available_cpus,
+    available_memory_bytes,
+    available_processes,
+    is_memory_limited,
+    memory_in_use_bytes,
+    thread_settings,
+)
+
+_MACHINE_BYTES = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Writes files below a tree of groups, and the process's own list; returns both paths."""
+
+    def make(own, **files):
+        for name, text in files.items():
+            path = tmp_path / "groups" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        (tmp_path / "own").write_text(own)
+        return tmp_path / "groups", tmp_path / "own"
+
+    return make
+
+
+def test_version_2_as_a_container_sees_it(tree):
+    files = {"cpu.max": "100000 100000\n", "memory.max": "300000000\n", "pids.max": "256\n"}
+    paths = tree("0::/\n", **files, **{"memory.current": "90000000\n", "memory.stat": "inactive_file 20000000\n"})
+    assert available_cpus(*paths) == 1
+    assert available_memory_bytes(*paths) == 300_000_000
+    assert is_memory_limited(*paths)
+    assert available_processes(*paths) == 256
+    assert memory_in_use_bytes(*paths) == 70_000_000
+
+
+def test_version_1_as_a_container_sees_it(tree):
+    """Its own list names the host's path, which is not mounted; its limits lie at the top of each controller."""
+    files = {
+        "cpu/cpu.cfs_quota_us": "100000\n",
+        "cpu/cpu.cfs_period_us": "100000\n",
+        "memory/memory.limit_in_bytes": "400000000\n",
+        "memory/memory.usage_in_bytes": "50000000\n",
+        "pids/pids.max": "100\n",
+    }
+    paths = tree("4:memory:/docker/abc\n2:cpu,cpuacct:/docker/abc\n8:pids:/docker/abc\n", **files)
+    assert available_cpus(*paths) == 1
+    assert available_memory_bytes(*paths) == 400_000_000
+    assert available_processes(*paths) == 100
+    assert memory_in_use_bytes(*paths) == 50_000_000
+
+
+def test_a_limit_of_an_outer_group_holds(tree):
+    files = {"job/memory.max": "200000000\n", "job/step/memory.max": "max\n", "job/cpu.max": "100000 100000\n"}
+    paths = tree("0::/job/step\n", **files)
+    assert available_memory_bytes(*paths) == 200_000_000
+    assert available_cpus(*paths) == 1
+
+
+def test_without_limits_the_machine_counts(tree):
+    files = {"cpu.max": "max 100000\n", "memory.max": "max\n", "pids.max": "max\n"}
+    old = {"memory/memory.limit_in_bytes": "9223372036854771712\n", "cpu/cpu.cfs_quota_us": "-1\n"}
+    for paths in (tree("0::/\n", **files), tree("4:memory:/\n", **old), tree("")):
+        assert available_cpus(*paths) == len(os.sched_getaffinity(0))
+        assert available_memory_bytes(*paths) == _MACHINE_BYTES
+        assert not is_memory_limited(*paths)
+        assert available_processes(*paths) is None
+
+
+def test_half_a_cpu_is_one(tree):
+    assert available_cpus(*tree("0::/\n", **{"cpu.max": "50000 100000\n"})) == 1
+
+
+def test_nothing_readable_is_no_limit(tmp_path):
+    paths = (tmp_path / "absent", tmp_path / "absent")
+    assert available_cpus(*paths) == len(os.sched_getaffinity(0))
+    assert memory_in_use_bytes(*paths) is None
+
+
+def test_threads_the_user_set_are_left_alone():
+    found = thread_settings({"OMP_NUM_THREADS": "7"}, 2)
+    assert "OMP_NUM_THREADS" not in found
+    assert set(found.values()) == {"2"}
+    assert "OPENBLAS_NUM_THREADS" in found
