@@ -16,6 +16,7 @@ from nnbox.cli.commands import app
 from nnbox.cli.options import LIST_OPTIONS
 from nnbox.errors import NnboxError, ResourceError, Severity, UsageError
 from nnbox.interruption import INTERRUPTED, TERMINATED, listen_for_signals
+from nnbox.limits import available_cpus, thread_settings
 
 _BUG = 70
 # What the machine refuses, not what nnbox does wrong: a full disk, a missing right, a folder where a file should be.
@@ -25,9 +26,11 @@ _OUTSIDE = frozenset(
         *(errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE),
     }
 )
-# Waiting threads that spin make a training step several times slower when other processes want the cores too. This must
-# be set before torch is imported.
+# Waiting threads that spin make a training step several times slower when other processes want the cores too. This and
+# the number of threads must be set before numpy and torch are imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if (_cpus := available_cpus()) < len(os.sched_getaffinity(0)):
+    os.environ.update(thread_settings(os.environ, _cpus))
 
 
 def _spread_lists(words: Sequence[str]) -> list[str]:

@@ -23,7 +23,7 @@ _CACHES = {
 
 
 def require_places(output: Path, root: Path) -> None:
-    """See that the input can be read and the output written, and that temporary files have a place.
+    """See that the input can be read and the output written.
 
     Raises:
         UsageError: the output lies among the input's files.
@@ -32,7 +32,6 @@ def require_places(output: Path, root: Path) -> None:
     require_apart(output, root)
     require_readable(root)
     require_writable(output, root)
-    require_scratch(output)
 
 
 def require_apart(output: Path, root: Path) -> None:

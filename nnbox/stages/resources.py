@@ -10,55 +10,35 @@ from pathlib import Path
 
 from nnbox.errors import ResourceError, UsageError
 from nnbox.layouts.names import OWN_FOLDER
+from nnbox.limits import available_cpus, available_memory_bytes, available_processes
 from nnbox.network.counting import parameter_count
 from nnbox.network.device import Device
 from nnbox.records.fingerprint import Fingerprint
 from nnbox.records.plan import Plan
 
-_CGROUP = Path("/sys/fs/cgroup")
+_MAIN_BYTES, _WORKER_BYTES = 2e9, 0.5e9
+_MAIN_THREADS, _WORKER_THREADS = 64, 16
+_USED_SHARE = 0.9
 _BYTES_PER_GB = 1e9
 
 
-def available_cpus() -> int:
-    """CPUs this process may use: affinity, then the container's quota (cgroup v2 or v1)."""
-    count = len(os.sched_getaffinity(0))
-    for quota in (_quota_v2(), _quota_v1()):
-        if quota is not None:
-            count = min(count, max(1, round(quota)))
-    return count
-
-
-def _quota_v2() -> float | None:
-    try:
-        limit, period = (_CGROUP / "cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return None
-    return None if limit == "max" else int(limit) / int(period)
-
-
-def _quota_v1() -> float | None:
-    try:
-        limit = int((_CGROUP / "cpu/cpu.cfs_quota_us").read_text())
-        period = int((_CGROUP / "cpu/cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):
-        return None
-    return None if limit <= 0 else limit / period
-
-
 def worker_count(asked: int | None) -> int:
-    """Return how many worker processes to use: what was asked for, else one per CPU."""
-    return available_cpus() if asked is None else asked
+    """Return how many worker processes to use: what was asked for, else as many as CPUs, memory and limits allow.
+
+    Source: own. The main process is counted with 2 GB, a worker with 0.5 GB and 16 processes or threads; stages that
+    know their cases' sizes use fewer (`fitting`).
+    """
+    if asked is not None:
+        return asked
+    count = min(available_cpus(), fitting(_WORKER_BYTES))
+    if (processes := available_processes()) is not None:
+        count = min(count, (processes - _MAIN_THREADS) // _WORKER_THREADS)
+    return max(1, count)
 
 
-def available_memory_bytes() -> int:
-    """Memory this process may use: the machine's, or the container's limit where smaller."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        try:
-            machine = min(machine, int((_CGROUP / name).read_text()))
-        except (OSError, ValueError):
-            continue
-    return machine
+def fitting(bytes_each: float) -> int:
+    """Return how many pieces of work of that size fit into the memory at once, at least 1."""
+    return max(1, int((_USED_SHARE * available_memory_bytes() - _MAIN_BYTES) / bytes_each))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,17 +21,16 @@ from nnbox.stages.journal import Journal, Listener
 from nnbox.stages.lock import held
 from nnbox.stages.options import TrainOptions, Until
 from nnbox.stages.packaging import TaskPredictions, expected_cases, package_model, submit, warn_left_out
+from nnbox.stages.places import require_places, require_scratch
 from nnbox.stages.planning import plan_found, require_memory
 from nnbox.stages.prediction import Ensemble, PredictionSettings, predict_all
 from nnbox.stages.preprocess import preprocess
+from nnbox.stages.presence import present
 from nnbox.stages.provenance import tell_start
 from nnbox.stages.resources import (
     disk_need,
-    require_apart,
     require_card,
     require_disk,
-    require_scratch,
-    require_writable,
     worker_count,
 )
 from nnbox.stages.restart import move_aside
@@ -72,10 +71,9 @@ def train(options: TrainOptions, listener: Listener, *, steps_told: bool = True)
     output = options.output or options.input / "nnbox"
     roots = find_tasks(options.input)
     require_memory(options.planning_memory_gb)
-    require_apart(output, options.input)
-    require_writable(output)
+    require_places(output, options.input)
     require_scratch(output)
-    with held(output / ".lock"):
+    with held(output / ".lock"), present(output, listener) as listener:  # noqa: PLR1704 - the run speaks through it
         device = choose_device(options.device)
         listener(None, f"device: {device.name} ({device.description})")
         if options.restart and (aside := move_aside(output)) is not None:

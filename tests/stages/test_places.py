@@ -7,7 +7,7 @@ import pytest
 from nnbox.errors import ResourceError, UsageError
 from nnbox.stages import places
 from nnbox.stages.container import command_line, mounts
-from nnbox.stages.places import require_places
+from nnbox.stages.places import require_places, require_scratch
 
 _TABLE = r"""
 22 1 0:20 / / rw,relatime - overlay overlay rw
@@ -86,7 +86,7 @@ def test_caches_go_to_scratch_where_the_home_takes_nothing(tmp_path, monkeypatch
         monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv(name, "")  # so that it is restored afterwards
         monkeypatch.delenv(name)
-    require_places(tmp_path / "out", tmp_path / "data")
+    require_scratch(tmp_path / "out")
     assert all(str(os.getuid()) in os.environ[name] for name in places._CACHES)
     for name in places._CACHES:
         monkeypatch.delenv(name)
