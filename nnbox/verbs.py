@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -191,7 +192,8 @@ def decide(root: Path, output: str | None) -> list[str]:
     Raises:
         UsageError: neither; the message says what was seen and what to type.
     """
-    from nnbox.stages.predict import find_model
+    from nnbox.stages.grand_challenge import platform_output
+    from nnbox.stages.model_place import find_model
     from nnbox.stages.survey import survey
 
     if not root.is_dir():
@@ -199,13 +201,14 @@ def decide(root: Path, output: str | None) -> list[str]:
             f"{root} is not a folder. What to do: mount the data set there, e.g. docker run -v data:{root}"
         )
     seen = survey(root)
-    model = find_model(None, root, Path(output) if output else None)
+    named = os.environ.get("NNBOX_MODEL")
+    model = find_model(Path(named) if named else None, root, Path(output) if output else None)
     if seen.labelled and model is None:
         say(f"{seen.sentence}, and no model: train")
         return ["train"]
     if model is not None and seen.images and not seen.labelled:
         say(f"{seen.sentence}, and a model at {model}: predict")
-        return ["predict"]
+        return ["predict", *platform_output(root, output)]
     found = f"a model at {model}" if model is not None else "no model"
     raise UsageError(
         f"{root}: {seen.sentence}, and {found}. What to do: type 'train' for a labelled data set, 'predict' with a "

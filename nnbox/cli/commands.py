@@ -189,7 +189,8 @@ def _predict(
     root: Input,
     output: Annotated[Path, typer.Option("--output", help="Where label maps and archive go.", envvar="NNBOX_OUTPUT")],
     model: Annotated[
-        Path | None, typer.Option("--model", help="Model bundle, folder or archive. Default: searched for.")
+        Path | None,
+        typer.Option("--model", help="Model bundle, folder or archive. Default: searched for.", envvar="NNBOX_MODEL"),
     ] = None,
     folds: Folds = None,
     no_mirroring: Annotated[bool, typer.Option("--no-mirroring", help="One pass instead of 8 (2D: 4).")] = False,

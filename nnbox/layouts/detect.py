@@ -8,6 +8,7 @@ from nnbox.errors import UsageError
 from nnbox.layouts.decathlon import detect_decathlon
 from nnbox.layouts.description import FILE, read_description
 from nnbox.layouts.draft import LayoutDraft, error, looks_like_task, task_name
+from nnbox.layouts.grand_challenge import detect_grand_challenge, is_algorithm_input
 from nnbox.layouts.names import OWN_FOLDER, image_files
 from nnbox.layouts.nnunet_v2 import detect_nnunet_v2
 from nnbox.layouts.plain import FOLDERS, detect_bare, detect_flat
@@ -46,12 +47,17 @@ def find_tasks(root: Path) -> tuple[Path, ...]:
     if not root.is_dir():
         raise UsageError(f"{root} is not a folder. What to do: name the data set's folder with --input.")
     try:
-        if _is_dataset(root) or image_files(root, ""):
+        if _is_dataset(root) or image_files(root, "") or is_algorithm_input(root):
             return (root,)
         tasks = [entry for entry in root.iterdir() if entry.name != OWN_FOLDER and looks_like_task(entry)]
         return tuple(sorted(task for task in tasks if _is_dataset(task))) or (root,)
     except OSError as failure:
         raise UsageError(f"{failure.filename or root} cannot be read ({failure.strerror})") from None
+
+
+def is_grand_challenge(root: Path) -> bool:
+    """Return whether a folder is the input of an algorithm on grand-challenge.org, and no data set."""
+    return not _is_dataset(root) and is_algorithm_input(root) and not image_files(root, "")
 
 
 def _is_dataset(folder: Path) -> bool:
@@ -63,6 +69,8 @@ def _detect(root: Path, channel_count: int | None) -> LayoutDraft:
         return _described(root)
     if any((root / folder).is_dir() for folder in FOLDERS):
         return detect_bare(root, channel_count)
+    if is_grand_challenge(root):
+        return detect_grand_challenge(root)
     return detect_flat(root, channel_count)
 
 

@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from nnbox.errors import DataError, UsageError
+from nnbox.errors import DataError
 from nnbox.intake.take_in import take_in
-from nnbox.layouts.detect import detect, find_tasks
+from nnbox.layouts.detect import detect, find_tasks, is_grand_challenge
 from nnbox.network.device import choose_device
 from nnbox.records.dataset import Case, Dataset
 from nnbox.stages.context import Context, TakenIn, open_context
+from nnbox.stages.grand_challenge import predict_for_platform
 from nnbox.stages.intake import require_sound
 from nnbox.stages.journal import Journal, Listener
 from nnbox.stages.lock import held
+from nnbox.stages.model_place import find_model, require_model
 from nnbox.stages.options import PredictOptions
 from nnbox.stages.packaging import TaskPredictions, expected_cases, submit, warn_left_out
 from nnbox.stages.prediction import Ensemble, PredictionSettings, predict_all
 from nnbox.stages.resources import require_apart, require_scratch, require_writable, worker_count
 from nnbox.stages.workspace import Workspace
-from nnbox.submission.bundle import MANIFEST, ModelBundle, open_bundle
+from nnbox.submission.bundle import ModelBundle, open_bundle
 
-_PLACES = (Path("/opt/ml/model"), Path("/model"), Path("/weights"))
+__all__ = ["find_model", "predict", "require_same_task"]
 _FLAT = "flat"
 
 
 def predict(options: PredictOptions, listener: Listener) -> tuple[Path, ...]:
     """Predict every task below the input and write one checked archive; return the label maps.
 
+    The input of an algorithm on grand-challenge.org is one case: see `nnbox.stages.grand_challenge`.
+
     Raises:
         NnboxError: with the exit code of what went wrong; see `nnbox.errors`.
     """
+    if is_grand_challenge(options.input):
+        return (predict_for_platform(options, listener),)
     roots = find_tasks(options.input)
     require_apart(options.output, options.input)
     require_writable(options.output)
@@ -46,7 +51,7 @@ def predict(options: PredictOptions, listener: Listener) -> tuple[Path, ...]:
             workspace = Workspace(options.output / root.name if several else options.output)
             workspace.root.mkdir(parents=True, exist_ok=True)
             context = open_context(root, workspace, Journal(workspace.log, listener), worker_count(options.workers))
-            model = _require_model(options, root.name if several else None)
+            model = require_model(options, root.name if several else None)
             bundle = open_bundle(model, Path(scratch))
             context.journal.say("model", f"model: {model}, {bundle.manifest.task}, {bundle.selection.candidate}")
             taken, cases = _cases(context, options, bundle)
@@ -63,48 +68,6 @@ def predict(options: PredictOptions, listener: Listener) -> tuple[Path, ...]:
         archive = workspace.submission(tasks[0].task if len(tasks) == 1 else "submission")
         submit(archive, tasks, Journal(workspace.log, listener))
     return tuple(path for task in tasks for path in task.files)
-
-
-def find_model(named: Path | None, root: Path, output: Path | None, task: str | None = None) -> Path | None:
-    """Return the model bundle: the named one, else the first of the known places that holds one.
-
-    Known places, in this order: /opt/ml/model, /model, /weights, the output folder, ``<input>/nnbox``. With several
-    tasks each has its own folder in such a place.
-    """
-    if named is not None:
-        own = named / (task or root.name)
-        bundles = (
-            place for folder in ((own, named) if task is not None else (named, own)) for place in _bundles(folder)
-        )
-        return next(bundles, named)
-    places = [*_PLACES, *([output] if output is not None else []), root / "nnbox"]
-    for place in places:
-        for folder in [place / task] if task is not None else [place]:
-            if (found := next(_bundles(folder), None)) is not None:
-                return found
-    return None
-
-
-def _bundles(place: Path) -> Iterator[Path]:
-    """Yield what may be a bundle at a place: the place itself, its ``model`` folder, its archive."""
-    if place.is_file():
-        yield place
-    for folder in (place, place / "model"):
-        if (folder / MANIFEST).is_file():
-            yield folder
-    archive = place / "model.tar.gz"
-    if archive.is_file():
-        yield archive
-
-
-def _require_model(options: PredictOptions, task: str | None) -> Path:
-    model = find_model(options.model, options.input, options.output, task)
-    if model is None:
-        looked = ", ".join(str(place) for place in (*_PLACES, options.output, options.input / "nnbox"))
-        raise UsageError(
-            f"no model was found in {looked}. What to do: name one with --model, mount one at /model, or train first."
-        )
-    return model
 
 
 def _cases(context: Context, options: PredictOptions, bundle: ModelBundle) -> tuple[TakenIn, tuple[Case, ...]]:

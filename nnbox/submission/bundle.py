@@ -5,6 +5,7 @@
     manifest.json                                the table of contents: SHA-256 of every other file, versions
     plan.json                                    the plan, with channels, labels and choices
     selection.json                               the chosen candidate, its folds, its post-processing
+    handover.json                                only after `nnbox handover`: the platform's slugs and label values
     weights/<configuration>/fold_<k>.safetensors
 
 A bundle may come from a stranger: it holds JSON and safetensors only, and is refused as a whole, before anything is
@@ -18,7 +19,6 @@ import gzip
 import hashlib
 import json
 import os
-import platform
 import re
 import secrets
 import shutil
@@ -26,21 +26,22 @@ import tarfile
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
-from nnbox import __version__
 from nnbox.errors import DataError, IncompleteOutputError, RecordError, ResourceError
 from nnbox.files import atomic_path, digest_file, flush_to_disk
 from nnbox.records.codec import parse_record, read_record, write_record
+from nnbox.records.handover import Handover, handover_defects
 from nnbox.records.plan import Plan
 from nnbox.records.results import BundleManifest, Selection
 from nnbox.submission.soundness import CONFIGURATIONS, defects
 from nnbox.submission.tarball import read_tar_gz
+from nnbox.submission.versions import running_versions
 
 MANIFEST = "manifest.json"
 _PLAN = "plan.json"
 _SELECTION = "selection.json"
+_HANDOVER = "handover.json"
 _WEIGHTS = re.compile(rf"weights/({'|'.join(CONFIGURATIONS)})/fold_(0|[1-9]\d{{0,2}})\.safetensors")
 _IGNORED = re.compile(r"(.*/)?(\._[^/]*|\.DS_Store)")
 _MAX_JSON_BYTES = 64 << 20
@@ -56,6 +57,7 @@ class ModelBundle:
         folder: where it lies unpacked.
         manifest, plan, selection: its records.
         weights: the safetensors file of each (configuration, fold).
+        handover: the platform's slugs and label values, or None where it was not handed over.
     """
 
     folder: Path
@@ -63,9 +65,18 @@ class ModelBundle:
     plan: Plan
     selection: Selection
     weights: Mapping[tuple[str, int], Path]
+    handover: Handover | None = None
 
 
-def write_bundle(folder: Path, plan: Plan, selection: Selection, weights: Mapping[tuple[str, int], Path]) -> None:
+def write_bundle(
+    folder: Path,
+    plan: Plan,
+    selection: Selection,
+    weights: Mapping[tuple[str, int], Path],
+    *,
+    handover: Handover | None = None,
+    versions: Mapping[str, str] | None = None,
+) -> None:
     """Write a bundle folder; it appears whole under its name or not at all, and replaces an earlier one.
 
     Args:
@@ -73,11 +84,13 @@ def write_bundle(folder: Path, plan: Plan, selection: Selection, weights: Mappin
         plan: of the task.
         selection: what is used for test cases.
         weights: the safetensors file of each (configuration, fold) the selection needs.
+        handover: the platform's slugs and label values, if any.
+        versions: of what made the model; None: of what runs now.
 
     Raises:
         IncompleteOutputError: plan, selection and weights do not fit together.
     """
-    if found := defects(plan, selection, weights.keys()):
+    if found := (*defects(plan, selection, weights.keys()), *handover_defects(plan, handover)):
         raise IncompleteOutputError("the model cannot be bundled: " + "; ".join(found))
     folder.parent.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(4)
@@ -87,8 +100,11 @@ def write_bundle(folder: Path, plan: Plan, selection: Selection, weights: Mappin
             _link_or_copy(source, building / weights_name(configuration, fold))
         write_record(building / _PLAN, plan)
         write_record(building / _SELECTION, selection)
+        if handover is not None:
+            write_record(building / _HANDOVER, handover)
         files = {name: digest_file(building / name) for name in _names(building)}
-        manifest = BundleManifest(task=plan.task, recipe=plan.recipe, versions=_versions(), files=files)
+        made_by = running_versions() if versions is None else versions
+        manifest = BundleManifest(task=plan.task, recipe=plan.recipe, versions=made_by, files=files)
         write_record(building / MANIFEST, manifest)
         if folder.exists():
             folder.rename(replaced)
@@ -158,12 +174,15 @@ def _load(folder: Path, manifest: BundleManifest) -> ModelBundle:
     weights = {
         (match[1], int(match[2])): folder / name for name in manifest.files if (match := _WEIGHTS.fullmatch(name))
     }
-    found = list(defects(plan, selection, weights))
+    handover = read_record(folder / _HANDOVER, Handover) if _HANDOVER in manifest.files else None
+    found = [*defects(plan, selection, weights), *handover_defects(plan, handover)]
     if (manifest.task, manifest.recipe) != (plan.task, plan.recipe):
         found.insert(0, f"its manifest is for {manifest.task!r} ({manifest.recipe}), its plan for {plan.task!r}")
     if found:
         raise DataError(f"{folder}: the model cannot be used: " + "; ".join(found[:8]))
-    return ModelBundle(folder=folder, manifest=manifest, plan=plan, selection=selection, weights=weights)
+    return ModelBundle(
+        folder=folder, manifest=manifest, plan=plan, selection=selection, weights=weights, handover=handover
+    )
 
 
 def _manifest_of(folder: Path) -> BundleManifest:
@@ -198,7 +217,7 @@ def _check_names(where: Path, found: Collection[str], manifest: BundleManifest) 
 
 
 def _is_known(name: str) -> bool:
-    return name in {_PLAN, _SELECTION} or _WEIGHTS.fullmatch(name) is not None
+    return name in {_PLAN, _SELECTION, _HANDOVER} or _WEIGHTS.fullmatch(name) is not None
 
 
 def _survey(archive: Path) -> tuple[BundleManifest, int]:
@@ -277,8 +296,3 @@ def _link_or_copy(source: Path, target: Path) -> None:
     except OSError:
         shutil.copyfile(source, target)
         flush_to_disk(target)
-
-
-def _versions() -> Mapping[str, str]:
-    packages = {name: metadata.version(name) for name in ("torch", "numpy")}
-    return {"nnbox": __version__, "python": platform.python_version(), **packages}

@@ -14,7 +14,7 @@ import pytest
 from nnbox import verbs
 from nnbox.cli import _spread_lists, main
 from nnbox.imaging.io import read_header, write_labels
-from nnbox.stages.predict import find_model
+from nnbox.stages.model_place import find_model
 from nnbox.stages.submission import check_archive
 
 SHORT = (
