@@ -18,6 +18,8 @@ settings.load_profile("nnbox")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Byte-identical results need one number of threads; tests compare processes, so all of them use one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Triton decides when it is first imported, by whomever, whether its kernels are compiled or interpreted.
+os.environ.setdefault("TRITON_INTERPRET", "1")
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 _oracle_cells = 0

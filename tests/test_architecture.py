@@ -44,6 +44,7 @@ _DOORS = {
     "SimpleITK": {"imaging/io.py", "imaging/integrity.py"},
     "batchgenerators": {"training/apply.py"},
     "rich": {"console.py"},
+    "triton": {"network/kernels.py"},
     "typer": {"cli/__init__.py", "cli/commands.py", "cli/options.py"},
 }
 _TORCH_ROOMS = {"network", "training", "inference"}

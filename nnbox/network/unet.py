@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
+from nnbox.network.normact import NormKind, normalized_rectified
 from nnbox.randomness import generator
 from nnbox.records.plan import Topology
 
@@ -45,10 +46,15 @@ class ConvBlock(nn.Module):
         padding = tuple(size // 2 for size in kernel)
         self.conv = _convolution(channels, kernel, stride, padding)
         self.norm = InstanceNorm(channels[1])
+        self.norm_kind = NormKind.PLAIN
 
     def forward(self, maps: Tensor) -> Tensor:
         """Map (batch, channels[0], *space) to (batch, channels[1], *space / stride)."""
-        return F.leaky_relu(self.norm(self.conv(maps)), NEGATIVE_SLOPE, inplace=True)
+        maps = self.conv(maps)
+        if self.norm_kind is NormKind.PLAIN:
+            return F.leaky_relu(self.norm(maps), NEGATIVE_SLOPE, inplace=True)
+        norm = self.norm
+        return normalized_rectified(maps, (norm.weight, norm.bias), (NORM_EPSILON, NEGATIVE_SLOPE), self.norm_kind)
 
 
 class UNet(nn.Module):
@@ -105,6 +111,13 @@ class UNet(nn.Module):
         for axis, (size, divisor) in enumerate(zip(image.shape[2:], total_strides(self.topology), strict=True)):
             if size % divisor:
                 raise ValueError(f"spatial axis {axis} has {size} voxels; the network needs a multiple of {divisor}")
+
+
+def choose_norm_kind(network: UNet, kind: NormKind) -> None:
+    """Compute normalisation and rectifier of every block in one way; a new network computes them the plain way."""
+    for module in network.modules():
+        if isinstance(module, ConvBlock):
+            module.norm_kind = kind
 
 
 def total_strides(topology: Topology) -> tuple[int, ...]:
