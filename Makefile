@@ -16,7 +16,7 @@ SHARED ?= $(if $(NNBOX_SHARED),$(NNBOX_SHARED),../shared)
 OUT    ?= build
 PEER   ?= $(OUT)/peer
 
-.PHONY: env lint format types test smoke real real-learn bench bench-peer clean
+.PHONY: env lint format types test smoke real real-learn bench bench-peer image image-test lock clean
 
 env: $(READY)
 
@@ -30,6 +30,7 @@ $(READY): pyproject.toml requirements.lock
 lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint Dockerfile
 
 format: env
 	$(BIN)/ruff check --fix .
@@ -68,6 +69,21 @@ $(PEER)/.ready:
 	$(PEER)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(PEER)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 nnunetv2==2.8.1
 	touch $@
+
+# The image; needs an engine with BuildKit (Docker 20.10 or later), or installs one on a bare Debian machine as root.
+image:
+	bash tests/image/engine.sh up
+	bash tests/image/engine.sh build nnbox . --build-arg REVISION=$$(git describe --always --dirty --abbrev=12 --exclude='*') \
+	  --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+
+# The container's contract, in the image: mounts, users, limits, signals, exit codes (tests/image/contract_*.py).
+image-test: env
+	trap 'bash tests/image/engine.sh down' EXIT; NNBOX_FAKE_GPU=1 bash tests/image/engine.sh up && $(MAKE) image \
+	  && eval "$$(bash tests/image/engine.sh env)" && $(BIN)/pytest -x --durations=10 -o python_files='contract_*.py' tests/image
+
+# What the image installs, resolved from the public index; writes tests/image/wheels.json.
+lock: env
+	$(BIN)/python tests/image/lock.py
 
 clean:
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache
