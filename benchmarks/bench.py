@@ -36,7 +36,7 @@ import table
 import threadpoolctl
 from row import Agreement, Pair, Places, Row, Timed
 
-TOPICS = ("rows_imaging",)
+TOPICS = ("rows_imaging", "rows_training")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 
 

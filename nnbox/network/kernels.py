@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from nnbox.network.normact import channels_last, rows
+from nnbox.network.pieces import channels_last, rows
 
 TILE_VALUES = 4096
 MOST_FEATURES = 64

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-PIECE_VALUES = 1 << 17  # of float32: half a MB, so that a piece and what is made of it stay in L2
+from nnbox.network.pieces import channels_last, pieces, rows
 
 
 class NormKind(Enum):
@@ -78,18 +78,6 @@ class _Fused(Function):
         return *gradients, None, None
 
 
-def channels_last(maps: Tensor) -> bool:
-    """Whether the features of a voxel lie side by side in memory."""
-    return maps.movedim(1, -1).is_contiguous()
-
-
-def rows(maps: Tensor) -> Tensor:
-    """View (batch, features, *space) as (batch, voxels, features), in either memory order, without copying."""
-    if channels_last(maps):
-        return maps.movedim(1, -1).flatten(1, -2)
-    return maps.flatten(2).transpose(1, 2)
-
-
 def _in_order_of(values: Tensor, maps: Tensor) -> Tensor:
     if channels_last(maps):
         return values.movedim(1, -1).contiguous().movedim(-1, 1)
@@ -119,12 +107,10 @@ def _backward(
     mean, inverse_sd = moments
     gradient = torch.empty_like(arrays[2])
     target = rows(gradient)
-    samples, voxels, features = maps.shape
-    length = max(1, PIECE_VALUES // features) if maps.device.type == "cpu" else voxels
-    pieces = [(sample, slice(first, first + length)) for sample in range(samples) for first in range(0, voxels, length)]
-    sums = mean.new_zeros((samples, features))
+    voxels, cut = maps.shape[1], pieces(maps)
+    sums = torch.zeros_like(mean)
     products = torch.zeros_like(sums)
-    for piece in pieces:
+    for piece in cut:
         passed = _passed(outer[piece], result[piece], slope)
         sums[piece[0]] += passed.sum(dim=0)
         products[piece[0]] += (maps[piece].float() - mean[piece[0]]).mul_(passed).sum(dim=0)
@@ -132,7 +118,7 @@ def _backward(
     factor = scale * inverse_sd
     by_maps = -factor * inverse_sd * products / voxels
     constant = -factor * sums / voxels - by_maps * mean
-    for piece in pieces:
+    for piece in cut:
         at = piece[0]
         weighted = torch.addcmul(constant[at], maps[piece].float(), by_maps[at])
         target[piece] = weighted.addcmul_(_passed(outer[piece], result[piece], slope), factor[at])

@@ -10,7 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from nnbox.network.normact import NormKind, channels_last, normalized_rectified
+from nnbox.network.normact import NormKind, normalized_rectified
+from nnbox.network.pieces import channels_last
 from nnbox.network.unet import build_network, choose_norm_kind
 from nnbox.records.plan import Topology
 

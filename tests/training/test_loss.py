@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from nnbox.training.loss import segmentation_loss
+from nnbox.network import pieces
+from nnbox.training.loss import segmentation_loss, sums_by_index, sums_by_mask
 
 
 def direct(logits: np.ndarray, labels: np.ndarray, batch_dice: bool) -> float:
@@ -85,3 +86,40 @@ def test_half_precision_logits_are_evaluated_in_single_precision():
     assert logits.grad.dtype == torch.bfloat16
     expected = direct(logits.detach().double().numpy(), labels.numpy(), True)
     assert float(loss.detach()) == pytest.approx(expected, abs=1e-5)
+
+
+def test_sums_per_label_are_the_same_either_way():
+    rng = np.random.default_rng(0)
+    labels = torch.from_numpy(rng.integers(0, 4, 500))
+    values = torch.from_numpy(rng.random(500))
+    by_index, by_mask = sums_by_index(labels, values, 6), sums_by_mask(labels, values, 6)
+    torch.testing.assert_close(by_index[0], by_mask[0])
+    assert by_index[1].tolist() == by_mask[1].tolist() == [*np.bincount(labels, minlength=6)]
+
+
+@pytest.mark.parametrize("order", ["first", "last"])
+@pytest.mark.parametrize("batch_dice", [True, False])
+def test_value_and_gradient_in_pieces_are_those_of_the_plain_formula(order, batch_dice, monkeypatch):
+    monkeypatch.setattr(pieces, "PIECE_VALUES", 100)  # 15 classes: six voxels a piece, the last one shorter
+    rng = np.random.default_rng(1)
+    values = torch.from_numpy(rng.normal(0, 3, (2, 15, 3, 5, 7)))
+    if order == "last":
+        values = values.movedim(1, -1).contiguous().movedim(-1, 1)
+    labels = torch.from_numpy(rng.integers(0, 15, (2, 3, 5, 7)).astype(np.int16))
+    ours, plain = (values.detach().clone().requires_grad_() for _ in range(2))
+    segmentation_loss(ours, labels, batch_dice=batch_dice).backward()
+    softmax, reference = plain.softmax(dim=1), torch.nn.functional.one_hot(labels.long(), 15).movedim(-1, 1).double()
+    over = (0, 2, 3, 4) if batch_dice else (2, 3, 4)
+    overlap, volume = (softmax * reference).sum(over), softmax.sum(over) + reference.sum(over)
+    dice = ((2 * overlap + 1e-5) / (volume + 1e-5))[..., 1:].mean()
+    (torch.nn.functional.cross_entropy(plain, labels.long()) - dice).backward()
+    torch.testing.assert_close(ours.grad, plain.grad, atol=1e-15, rtol=1e-10)
+    assert ours.grad.stride() == ours.stride()
+
+
+def test_extreme_logits_give_a_finite_loss():
+    logits = torch.tensor([[[1e4, -1e4], [-1e4, 1e4]]], requires_grad=True)
+    loss = segmentation_loss(logits, torch.tensor([[1, 1]]), batch_dice=True)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(1e4, rel=1e-3)
+    assert torch.isfinite(logits.grad).all()
