@@ -209,7 +209,8 @@ def _tied(labels: np.ndarray, new: tuple[int, ...], where: np.ndarray) -> int:
 def _largest() -> Pair:
     from scipy import ndimage
 
-    from nnbox.imaging.components import largest_component
+    from nnbox.imaging.postprocess import apply_postprocessing
+    from nnbox.records.results import PostprocessingStep
 
     rng = np.random.default_rng(_SEED)
     shape = (256, 256, 256)
@@ -218,6 +219,7 @@ def _largest() -> Pair:
         corner = [int(rng.integers(0, size - 8)) for size in shape]
         labels[tuple(slice(at, at + int(rng.integers(1, 8))) for at in corner)] = rng.integers(0, 7)
     neighbours = np.ones((3, 3, 3), dtype=bool)
+    steps = [PostprocessingStep(label=label) for label in range(1, 7)]
 
     def reference() -> np.ndarray:
         result = labels.copy()
@@ -228,17 +230,11 @@ def _largest() -> Pair:
                 result[(components > 0) & (components != 1 + np.argmax(sizes[1:]))] = 0
         return result
 
-    def ours() -> np.ndarray:
-        result = labels
-        for label in range(1, 7):
-            result = largest_component(result, label)
-        return result
-
     def agree(theirs: np.ndarray, ours: np.ndarray) -> Agreement:
         same = np.array_equal(theirs, ours)
         return Agreement("identical" if same else "different", holds=same)
 
-    return Pair(reference=reference, ours=ours, agree=agree)
+    return Pair(reference=reference, ours=lambda: apply_postprocessing(labels, steps), agree=agree)
 
 
 def _statistics(kind: str) -> Pair:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from nnbox.geometry import Box
+from nnbox.imaging.components import connected_with_first
 
 
 def nonzero_box(image: NDArray[np.floating]) -> tuple[Box, NDArray[np.bool_]]:
@@ -52,11 +52,8 @@ def _fill_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Fill what cannot be reached from outside: one labelling of the zeros, instead of repeated dilation."""
     if mask.all():
         return np.ones(mask.shape, dtype=np.bool_)
-    flat = mask.shape[0] == 1
-    volume = mask[0] if flat else mask
-    outside = np.pad(~volume, 1, constant_values=True)
-    regions, count = ndimage.label(outside)
-    # The padding makes one region of everything that touches the border; it holds the first voxel.
-    filled = np.ones(volume.shape, dtype=np.bool_) if count == 0 else regions != regions.flat[0]
-    inner = filled[tuple(slice(1, -1) for _ in range(volume.ndim))]
-    return np.ascontiguousarray(inner[None] if flat else inner)
+    # The padding makes one region of everything that touches the border; it holds the first voxel. A flat volume gets
+    # none above and below, where every hole of it would be open.
+    margin = 0 if mask.shape[0] == 1 else 1
+    outside = connected_with_first(np.pad(~mask, ((margin, margin), (1, 1), (1, 1)), constant_values=True))
+    return np.ascontiguousarray(~outside[margin : margin + mask.shape[0], 1:-1, 1:-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,23 @@ class ImageReadError(DataError):
     def __reduce__(self) -> tuple[Callable[..., ImageReadError], tuple[Path, str, str, str]]:
         """Let it cross from a worker process: an exception is otherwise rebuilt from its message alone."""
         return refused, (self.path, self.what, self.expected, self.remedy)
+
+
+class FindingKind(StrEnum):
+    """What a finding is about; only non-finite voxels can be accepted by an option."""
+
+    DAMAGED = "damaged"
+    NONFINITE = "nonfinite"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One defect of a file: what it is, what was expected, and what to do."""
+
+    kind: FindingKind
+    what: str
+    expected: str
+    remedy: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,3 +111,10 @@ def has_grey_palette(path: Path) -> bool:
         palette = np.frombuffer(stream.read(4 * min(count, 256)), dtype=np.uint8)
     colours = palette[: len(palette) // 4 * 4].reshape(-1, 4)[:, :3]
     return bool(np.all(colours == colours[:, :1]))
+
+
+def damaged(
+    what: str, expected: str = "a whole file", remedy: str = "replace the file, or --exclude its case"
+) -> Finding:
+    """Return the finding about a file that must not be read."""
+    return Finding(kind=FindingKind.DAMAGED, what=what, expected=expected, remedy=remedy)

@@ -1,82 +1,38 @@
-"""The SimpleITK door: image and label files in and out; nothing else in nnbox knows a file format.
+"""Image and label files as arrays (channel, z, y, x) on their `Grid`, and label maps back into files.
 
-A file becomes an array (channel, z, y, x) and its `Grid`. What the formats hold differs, so four conventions, each
-chosen here (Source: own):
-
-* The last axis of a 4D file and the components of a vector file are channels. An RGB picture is three channels in 2D;
-  in 3D, 8-bit vectors of three or four are a rendering and refused.
-* A 2D file is a volume of one slice, with spacing 1.0 along z.
-* PNG, TIFF and BMP state a printing resolution, not millimetres: it is ignored; their spacing is 1.0, their origin 0.
-* The reader follows from the file's ending, never from a guess at its content.
+The conventions of the formats stand in `nnbox.imaging.itk`. A NIfTI file of plain numbers is unpacked here, which takes
+a quarter of the time; SimpleITK still says what its header means, and reads every other file.
 """
 
-# mypy: allow-untyped-calls
 from __future__ import annotations
 
-import contextlib
 import math
-import re
-import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813 - the name its documentation uses
 from numpy.typing import NDArray
 
-from nnbox.errors import ResourceError
 from nnbox.files import atomic_path
 from nnbox.geometry import Grid
-from nnbox.imaging.header import (
-    MAX_VOXELS,
-    ImageHeader,
-    ImageReadError,
-    has_grey_palette,
-    has_utf8_name,
-    refused,
-    whole_numbers,
-)
-from nnbox.records.endings import IMAGE_ENDINGS, PICTURE_ENDINGS, image_ending
+from nnbox.imaging.header import FindingKind, ImageHeader, ImageReadError, refused, whole_numbers
+from nnbox.imaging.itk import ending_of, header_of, volume_of, write_volume
+from nnbox.imaging.stored import Stored, is_nifti, read_stored
+from nnbox.records.endings import PICTURE_ENDINGS
 
 __all__ = [
     "ImageHeader",
     "ImageReadError",
+    "as_image",
+    "as_labels",
+    "decoded",
     "read_header",
     "read_image",
     "read_labels",
     "read_volume",
     "write_labels",
 ]
-
-_READERS = {
-    ".nii.gz": "NiftiImageIO",
-    ".nii": "NiftiImageIO",
-    ".mha": "MetaImageIO",
-    ".mhd": "MetaImageIO",
-    ".nrrd": "NrrdImageIO",
-    ".png": "PNGImageIO",
-    ".tif": "TIFFImageIO",
-    ".tiff": "TIFFImageIO",
-    ".bmp": "BMPImageIO",
-}
-_SMALLEST_MM, _LARGEST_MM = 1e-6, 1e4  # from electron microscopy to more than any scanner's bore
-_SCALARS = {
-    "uint8": (sitk.sitkUInt8, sitk.sitkVectorUInt8),
-    "int8": (sitk.sitkInt8, sitk.sitkVectorInt8),
-    "uint16": (sitk.sitkUInt16, sitk.sitkVectorUInt16),
-    "int16": (sitk.sitkInt16, sitk.sitkVectorInt16),
-    "uint32": (sitk.sitkUInt32, sitk.sitkVectorUInt32),
-    "int32": (sitk.sitkInt32, sitk.sitkVectorInt32),
-    "uint64": (sitk.sitkUInt64, sitk.sitkVectorUInt64),
-    "int64": (sitk.sitkInt64, sitk.sitkVectorInt64),
-    "float32": (sitk.sitkFloat32, sitk.sitkVectorFloat32),
-    "float64": (sitk.sitkFloat64, sitk.sitkVectorFloat64),
-}
-_PIXEL_TYPES = {pixel: name for name, pixels in _SCALARS.items() for pixel in pixels}
-
-# Its warnings would reach the user's terminal without a case or a file.
-sitk.ProcessObject.SetGlobalWarningDisplay(False)  # noqa: FBT003 - SimpleITK takes no keyword here
 
 
 def read_header(path: Path) -> ImageHeader:
@@ -85,9 +41,7 @@ def read_header(path: Path) -> ImageHeader:
     Raises:
         ImageReadError: missing, unreadable, not 2D or 3D, RGB in 3D, complex, empty or absurdly large.
     """
-    with _reader(path) as reader:
-        reader.ReadImageInformation()
-        return _header(path, reader)
+    return header_of(path)
 
 
 def read_volume(path: Path) -> tuple[NDArray[np.generic], Grid]:
@@ -96,14 +50,36 @@ def read_volume(path: Path) -> tuple[NDArray[np.generic], Grid]:
     Raises:
         ImageReadError: see `read_header`; or the voxels cannot be read.
     """
-    with _reader(path) as reader:
-        reader.ReadImageInformation()
-        header = _header(path, reader)
-        image = reader.Execute()
-        values: NDArray[np.generic] = sitk.GetArrayFromImage(image)
-    if image.GetNumberOfComponentsPerPixel() > 1:
-        values = np.moveaxis(values, -1, 0)[: header.channels]
-    return values.reshape(header.channels, *header.grid.shape_vox), header.grid
+    if is_nifti(path) and path.is_file():
+        stored = read_stored(path)
+        for finding in stored.findings:
+            if finding.kind is FindingKind.DAMAGED:
+                raise refused(path, finding.what, finding.expected, finding.remedy)
+        values, header = decoded(stored, header_of(path, stored.head))
+    else:
+        values, header = volume_of(path)
+    return values, header.grid
+
+
+def decoded(stored: Stored, header: ImageHeader) -> tuple[NDArray[np.generic], ImageHeader]:
+    """Return the voxels of a whole NIfTI file as (channel, z, y, x), of the type that its header means.
+
+    As SimpleITK does, 0 is put for NaN and infinite voxels.
+
+    Raises:
+        ImageReadError: the voxels cannot be read.
+    """
+    found = stored.header
+    shape = (header.channels, *header.grid.shape_vox)
+    if found is None or stored.voxels is None or found.real_type is None or found.is_scaled:
+        return volume_of(stored.path)
+    kind = np.dtype(found.real_type)
+    if kind.name != header.pixel_type or kind.itemsize * math.prod(shape) != stored.voxels.size:
+        return volume_of(stored.path)
+    values = stored.voxels.view(kind).astype(kind.newbyteorder("="), copy=False)
+    if np.issubdtype(kind, np.floating) and any(item.kind is FindingKind.NONFINITE for item in stored.findings):
+        np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    return values.reshape(shape), header
 
 
 def read_image(paths: Sequence[Path], *, replace_nonfinite: bool = False) -> tuple[NDArray[np.float32], Grid]:
@@ -111,8 +87,8 @@ def read_image(paths: Sequence[Path], *, replace_nonfinite: bool = False) -> tup
 
     Args:
         paths: one or more files; several must each hold one channel of the same size.
-        replace_nonfinite: put 0 for NaN and infinite voxels (``--replace-nonfinite``). SimpleITK's NIfTI reader does
-            that unasked, so only `nnbox.imaging.integrity` sees them there.
+        replace_nonfinite: put 0 for NaN and infinite voxels (``--replace-nonfinite``). In NIfTI files that is done
+            unasked; only `nnbox.imaging.integrity` sees them there.
 
     Returns:
         Image, float32 (channel, z, y, x), and the grid of the first file.
@@ -121,19 +97,27 @@ def read_image(paths: Sequence[Path], *, replace_nonfinite: bool = False) -> tup
         ImageReadError: see `read_volume`; or the channel files disagree in size or hold several channels each.
     """
     volumes = [read_volume(path) for path in paths]
-    first = volumes[0][1]
-    for path, (values, grid) in zip(paths, volumes, strict=True):
+    image = as_image(paths, [values for values, _ in volumes], replace_nonfinite=replace_nonfinite)
+    return image, volumes[0][1]
+
+
+def as_image(
+    paths: Sequence[Path], volumes: Sequence[NDArray[np.generic]], *, replace_nonfinite: bool
+) -> NDArray[np.float32]:
+    """Join the volumes of a case's files to one image; see `read_image` for arguments and errors."""
+    for path, values in zip(paths, volumes, strict=True):
         if len(paths) > 1 and len(values) != 1:
             raise refused(path, f"it holds {len(values)} channels", "one channel in each of several files")
-        if grid.shape_vox != first.shape_vox:
-            raise refused(path, f"its size is {grid.shape_vox}", f"{first.shape_vox} (z, y, x) as in {paths[0].name}")
+        if values.shape[1:] != volumes[0].shape[1:]:
+            expected = f"{volumes[0].shape[1:]} (z, y, x) as in {paths[0].name}"
+            raise refused(path, f"its size is {values.shape[1:]}", expected)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a float64 beyond float32 becomes inf, which intake reports
-        parts = [values.astype(np.float32, copy=False) for values, _ in volumes]
+        parts = [values.astype(np.float32, copy=False) for values in volumes]
     image = np.ascontiguousarray(parts[0]) if len(parts) == 1 else np.concatenate(parts)
     if replace_nonfinite:
         np.nan_to_num(image, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    return image, first
+    return image
 
 
 def read_labels(path: Path) -> tuple[NDArray[np.int32], Grid]:
@@ -146,12 +130,17 @@ def read_labels(path: Path) -> tuple[NDArray[np.int32], Grid]:
             fit into 32 bits.
     """
     values, grid = read_volume(path)
+    return as_labels(path, values), grid
+
+
+def as_labels(path: Path, values: NDArray[np.generic]) -> NDArray[np.int32]:
+    """Take a volume (channel, z, y, x) for a label map; see `read_labels` for errors."""
     if len(values) != 1:
         raise refused(path, f"the label map has {len(values)} numbers per voxel", "one label value per voxel")
     whole = whole_numbers(values[0])
     if whole is None:
         raise refused(path, "the label map holds values that are no whole numbers", "whole label values from 0 up")
-    return whole, grid
+    return whole
 
 
 def write_labels(path: Path, labels: NDArray[np.integer], grid: Grid) -> None:
@@ -168,129 +157,11 @@ def write_labels(path: Path, labels: NDArray[np.integer], grid: Grid) -> None:
     """
     if labels.shape != grid.shape_vox or labels.min(initial=0) < 0:
         raise ValueError(f"labels {labels.shape} from {labels.min(initial=0)} do not fit the grid {grid.shape_vox}")
-    ending = _ending(path)
+    ending = ending_of(path)
     stored = labels.astype(np.min_scalar_type(int(labels.max(initial=0))))
     if (ending in PICTURE_ENDINGS and stored.itemsize > 2) or (ending == ".bmp" and stored.itemsize > 1):
         raise refused(path, f"{ending} cannot hold label value {labels.max()}", "values that fit", "write .nii.gz")
     if ending in PICTURE_ENDINGS and grid.dimension != 2:
         raise refused(path, f"{ending} cannot hold a 3D label map", "a 2D grid", "write .nii.gz")
-    image = sitk.GetImageFromArray(stored[0] if grid.dimension == 2 else stored)
-    image.SetSpacing(grid.spacing_mm[::-1][: grid.dimension])
-    image.SetOrigin(grid.origin_xyz_mm)
-    image.SetDirection(grid.direction_xyz)
     with atomic_path(path) as temporary:
-        _write(image, temporary, ending)
-
-
-def _write(image: sitk.Image, target: Path, ending: str) -> None:
-    # A .mhd header would name its data file by the temporary name; MetaImage allows the data inside the header instead,
-    # which only the ending .mha makes SimpleITK do.
-    written = target.with_suffix(".mha") if ending == ".mhd" else target
-    try:
-        sitk.WriteImage(image, str(written), useCompression=ending not in {".nii", ".bmp"})
-        written.replace(target)
-    except RuntimeError as error:
-        raise ResourceError(f"{target.parent}: the label map could not be written ({_reason(error)})") from None
-    finally:
-        if written != target:
-            written.unlink(missing_ok=True)
-
-
-def _ending(path: Path) -> str:
-    ending = image_ending(path.name)
-    if ending is None:
-        raise refused(
-            path, "its ending is not supported", "one of " + ", ".join(IMAGE_ENDINGS), "convert it, e.g. to .nii.gz"
-        )
-    return ending
-
-
-@contextlib.contextmanager
-def _reader(path: Path) -> Iterator[sitk.ImageFileReader]:
-    """Yield a reader set to the file; ITK's errors inside leave as `ImageReadError`."""
-    name = _READERS[_ending(path)]
-    if not path.is_file():
-        raise refused(path, "it is not there, or not a file", "an image file", "put it there, or --exclude its case")
-    if not has_utf8_name(path):
-        raise refused(path, "its name is no valid UTF-8", "a readable name", "rename it")  # SimpleITK would abort
-    with contextlib.ExitStack() as stack:
-        # Asked for x.nii.gz, the NIfTI library takes its voxels from x.nii where that lies beside it.
-        if name == "NiftiImageIO" and path.name.lower().endswith(".gz") and path.with_suffix("").exists():
-            alone = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "image.nii.gz"
-            alone.symlink_to(path.resolve())
-        else:
-            alone = path
-        try:
-            reader = sitk.ImageFileReader()
-            reader.SetFileName(str(alone))
-            reader.SetImageIO(name)
-            yield reader
-        except (RuntimeError, UnicodeError, MemoryError) as error:
-            raise refused(path, f"it cannot be read ({_reason(error)})", f"a whole {_ending(path)} file") from None
-
-
-def _header(path: Path, reader: sitk.ImageFileReader) -> ImageHeader:
-    components = _components(path, reader.GetNumberOfComponents())
-    pixel = reader.GetPixelIDValue()
-    if pixel not in _PIXEL_TYPES:
-        name = sitk.GetPixelIDValueAsString(pixel)
-        raise refused(path, f"its voxels are of type '{name}'", "real numbers", "export the magnitude as real numbers")
-    size = tuple(reader.GetSize())
-    if min(size) < 1 or math.prod(size) * components > MAX_VOXELS:
-        raise refused(path, f"its header claims a size of {size} with {components} channel(s)", "a plausible size")
-    dimension, extra = _layout(path, size, components, _PIXEL_TYPES[pixel])
-    grid = _grid(path, reader, dimension)
-    return ImageHeader(grid=grid, channels=extra * components, pixel_type=_PIXEL_TYPES[pixel])
-
-
-def _layout(path: Path, size: tuple[int, ...], components: int, pixel_type: str) -> tuple[int, int]:
-    """Return (2 or 3, channels along a fourth axis)."""
-    if image_ending(path.name) in PICTURE_ENDINGS and len(size) != 2:
-        raise refused(path, f"it has {size[-1]} pages", "one 2D picture", "convert the stack, e.g. to .nii.gz")
-    if len(size) == 3 and pixel_type == "uint8" and components in {3, 4}:
-        what = f"it is an RGB volume ({components} 8-bit numbers per voxel)"
-        raise refused(path, what, "channels of a 3D image as a 4D file or one file each", "convert it to grey values")
-    if len(size) in {2, 3}:
-        return len(size), 1
-    if len(size) == 4 and components == 1:
-        return 3, size[3]
-    what = f"it has {len(size)} dimensions" + (f" and {components} numbers per voxel" if components > 1 else "")
-    raise refused(path, what, "2D, 3D, or 4D with channels last", "split it into one 3D file per channel")
-
-
-def _grid(path: Path, reader: sitk.ImageFileReader, dimension: int) -> Grid:
-    size: tuple[int, ...] = tuple(reader.GetSize())
-    stored = len(size)
-    spacing: tuple[float, ...]
-    origin: tuple[float, ...]
-    spacing, origin = tuple(reader.GetSpacing())[:dimension], tuple(reader.GetOrigin())[:dimension]
-    matrix = np.array(reader.GetDirection()).reshape(stored, stored)[:dimension, :dimension]
-    if image_ending(path.name) in PICTURE_ENDINGS:
-        spacing = (1.0,) * dimension
-        origin = (0.0,) * dimension
-    if not all(_SMALLEST_MM <= value <= _LARGEST_MM for value in spacing):
-        expected = f"spacings between {_SMALLEST_MM:g} and {_LARGEST_MM:g} mm"
-        raise refused(path, f"its spacing is {spacing[::-1]} mm (z, y, x)", expected, "correct the header")
-    if not (all(map(math.isfinite, origin)) and np.all(np.isfinite(matrix)) and abs(np.linalg.det(matrix)) > 1e-3):
-        raise refused(path, "its origin or directions are not usable", "finite, independent axes", "correct the header")
-    return Grid(
-        shape_vox=(size[2] if dimension == 3 else 1, size[1], size[0]),
-        spacing_mm=(spacing[2] if dimension == 3 else 1.0, spacing[1], spacing[0]),
-        origin_xyz_mm=origin,
-        direction_xyz=tuple(float(value) for value in matrix.ravel()),
-        dimension=dimension,
-    )
-
-
-def _components(path: Path, stored: int) -> int:
-    """Return the numbers per voxel; a grey BMP, which ITK expands through its palette, has one."""
-    return 1 if image_ending(path.name) == ".bmp" and stored == 3 and has_grey_palette(path) else stored
-
-
-def _reason(error: BaseException) -> str:
-    """Return the last sentence of an ITK error without its source lines and addresses."""
-    if isinstance(error, MemoryError):
-        return "not enough memory"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = re.sub(r"^(ITK ERROR|sitk::ERROR): ?", "", lines[-1] if lines else type(error).__name__)
-    return re.sub(r"\(0x[0-9a-f]+\)|/tmp/\S+", "", text)[:200]
+        write_volume(temporary, stored, grid, ending)

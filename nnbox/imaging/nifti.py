@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _BYTES_PER_VOXEL = {
     2: 1,
@@ -24,7 +24,18 @@ _BYTES_PER_VOXEL = {
     2048: 32,
     2304: 4,
 }
-_FLOAT_TYPES = {16: "f4", 64: "f8"}
+_REAL_TYPES = {
+    2: "u1",
+    4: "i2",
+    8: "i4",
+    16: "f4",
+    64: "f8",
+    256: "i1",
+    512: "u2",
+    768: "u4",
+    1024: "i8",
+    1280: "u8",
+}
 HEADER_BYTES = 540
 """Bytes to read before `parse` can be called: the longer NIfTI-2 header."""
 
@@ -36,13 +47,15 @@ class NiftiHeader:
     Attributes:
         data_start: byte at which the voxels begin.
         data_bytes: bytes of all voxels.
-        float_type: numpy type string of the voxels, with byte order, if they are floating point; else None.
+        real_type: numpy type string of the voxels, with byte order, if they are real numbers; else None.
+        is_scaled: the voxels are to be multiplied, or something is to be added.
         defects: what is wrong with the header, in words; each with what was expected.
     """
 
     data_start: int
     data_bytes: int
-    float_type: str | None
+    real_type: str | None
+    is_scaled: bool
     defects: tuple[tuple[str, str], ...]
 
 
@@ -67,7 +80,8 @@ def _parse_1(head: bytes, order: str) -> NiftiHeader:
     qform, sform = struct.unpack_from(f"{order}2h", head, 252)
     placing = struct.unpack_from(f"{order}18f", head, 256)
     single = head[344:347] == b"n+1"
-    return _header(dims, kind, pixdim, (start, 352 if single else None), (qform, sform, placing), order)
+    found = _header(dims, kind, pixdim, (start, 352 if single else None), (qform, sform, placing))
+    return _with_type(found, kind, order, struct.unpack_from(f"{order}2f", head, 112))
 
 
 def _parse_2(head: bytes, order: str) -> NiftiHeader:
@@ -78,7 +92,18 @@ def _parse_2(head: bytes, order: str) -> NiftiHeader:
     qform, sform = struct.unpack_from(f"{order}2i", head, 344)
     placing = struct.unpack_from(f"{order}18d", head, 352)
     single = head[4:7] == b"n+2"
-    return _header(dims, kind, pixdim, (start, 544 if single else None), (qform, sform, placing), order)
+    found = _header(dims, kind, pixdim, (start, 544 if single else None), (qform, sform, placing))
+    return _with_type(found, kind, order, struct.unpack_from(f"{order}2d", head, 176))
+
+
+def _with_type(header: NiftiHeader, kind: int, order: str, scaling: tuple[float, float]) -> NiftiHeader:
+    name = _REAL_TYPES.get(kind)
+    slope, intercept = scaling
+    return replace(
+        header,
+        real_type=None if name is None else f"{order}{name}",
+        is_scaled=slope not in {0.0, 1.0} or intercept != 0.0,
+    )
 
 
 def _header(
@@ -87,7 +112,6 @@ def _header(
     pixdim: tuple[float, ...],
     start: tuple[float, int | None],
     placement: tuple[int, int, tuple[float, ...]],
-    order: str,
 ) -> NiftiHeader:
     defects: list[tuple[str, str]] = []
     rank = dims[0]
@@ -113,6 +137,7 @@ def _header(
     return NiftiHeader(
         data_start=int(first),
         data_bytes=math.prod(sizes) * itemsize if not defects else 0,
-        float_type=f"{order}{_FLOAT_TYPES[kind]}" if kind in _FLOAT_TYPES else None,
+        real_type=None,
+        is_scaled=False,
         defects=tuple(defects),
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnbox.imaging.components import largest_component
+from nnbox.imaging.components import largest_component, largest_components
 from nnbox.records.results import PostprocessingStep
 
 _Label = TypeVar("_Label", bound=np.signedinteger | np.unsignedinteger)
@@ -25,6 +26,10 @@ def apply_postprocessing(labels: NDArray[_Label], steps: Sequence[Postprocessing
         A new array of the same type.
     """
     result = labels.copy()
-    for step in steps:
-        result = largest_component(result, None if step.label == 0 else step.label)
+    # Steps of single labels do not depend on each other; those in a row are done at once.
+    for whole, group in itertools.groupby(steps, key=lambda step: step.label == 0):
+        if whole:
+            result = largest_component(result, None)
+        else:
+            result = largest_components(result, tuple(dict.fromkeys(step.label for step in group)))
     return result

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbox.errors import Problem, Severity
-from nnbox.files import digest_file
 from nnbox.geometry import Grid
-from nnbox.imaging.header import ImageHeader, ImageReadError
-from nnbox.imaging.integrity import FindingKind, companion_files, file_findings
-from nnbox.imaging.io import read_header, read_image, read_labels
+from nnbox.imaging.examine import examine, file_state
+from nnbox.imaging.header import FindingKind, ImageHeader, ImageReadError, refused
+from nnbox.imaging.integrity import companion_files, file_findings
+from nnbox.imaging.io import as_image, as_labels, read_labels
 from nnbox.imaging.label_values import to_consecutive
 from nnbox.imaging.statistics import case_fingerprint, foreground_values
 from nnbox.intake.facts import CaseFacts, CaseReading, CaseTask
@@ -62,11 +62,11 @@ class _Reader:
         self._task = task
         self._root = Path(task.root)
         self._problems: list[Problem] = []
-        self._damaged: set[str] = set()
+        self._files = {file: examine(self._root / file, task.known.get(file)) for file in _files(task)}
 
     def read(self) -> CaseReading:
         case = self._task.case
-        unusable = {file for file in self._files() if not self._is_whole(file)}
+        unusable = {file for file in self._files if not self._is_whole(file)}
         headers = self._headers()
         facts = fingerprint = foreground = None
         if headers is not None:
@@ -89,10 +89,6 @@ class _Reader:
             digests=self._digests(),
         )
 
-    def _files(self) -> tuple[str, ...]:
-        case = self._task.case
-        return (*case.images, *(() if case.label is None else (case.label,)))
-
     def _error(self, what: str, expected: str, remedy: str, file: str) -> None:
         name = self._task.case.name
         remedy = remedy.replace("--exclude its case", f"--exclude {name}")
@@ -109,27 +105,36 @@ class _Reader:
     def _is_whole(self, file: str) -> bool:
         """Report what the stored bytes show; False if the file must not be read."""
         whole = True
-        for finding in file_findings(self._root / file):
+        for finding in self._files[file].findings:
             is_label = file == self._task.case.label
             if finding.kind is FindingKind.NONFINITE and self._task.replace_nonfinite and not is_label:
                 continue
             remedy = "correct the label map" if is_label and finding.kind is FindingKind.NONFINITE else finding.remedy
             self._error(finding.what, finding.expected, remedy, file)
             whole = False
-            if finding.kind is FindingKind.DAMAGED:
-                self._damaged.add(file)
         return whole
 
     def _headers(self) -> list[ImageHeader] | None:
         """Return the headers of the image files, or None if one cannot be read."""
         headers = []
         for file in self._task.case.images:
-            try:
-                headers.append(read_header(self._root / file))
-            except ImageReadError as failure:
-                if not any(problem.file == file for problem in self._problems):
-                    self._refuse(failure, file)
+            found = self._files[file]
+            if found.header is not None:
+                headers.append(found.header)
+            elif found.refusal is not None and not any(problem.file == file for problem in self._problems):
+                self._refuse(found.refusal, file)
         return headers if len(headers) == len(self._task.case.images) else None
+
+    def _values(self, file: str) -> NDArray[np.generic]:
+        """Return the voxels of a file.
+
+        Raises:
+            ImageReadError: they could not be read.
+        """
+        found = self._files[file]
+        if found.values is None:
+            raise found.refusal or refused(found.path, "it cannot be read", "a whole file")
+        return found.values
 
     def _check_channels(self, headers: list[ImageHeader]) -> bool:
         """Report a wrong number of channels, and channel files that do not lie on one grid."""
@@ -176,7 +181,9 @@ class _Reader:
     def _image(self) -> NDArray[np.float32] | None:
         files = self._task.case.images
         try:
-            image, _ = read_image([self._root / file for file in files], replace_nonfinite=self._task.replace_nonfinite)
+            volumes = [self._values(file) for file in files]
+            paths = [self._root / file for file in files]
+            image = as_image(paths, volumes, replace_nonfinite=self._task.replace_nonfinite)
         except ImageReadError as failure:
             self._refuse(failure, _relative(failure.path, self._root, files[0]))
             return None
@@ -190,13 +197,15 @@ class _Reader:
     def _labels(self, file: str, grid: Grid) -> NDArray[np.int32] | None:
         """Return the label map with consecutive labels, or None if it does not fit."""
         try:
-            values, label_grid = read_labels(self._root / file)
+            values = as_labels(self._root / file, self._values(file))
         except ImageReadError as failure:
             self._refuse(failure, file)
             return None
-        image = self._task.case.images[0]
+        image, header = self._task.case.images[0], self._files[file].header
         # The header of a damaged image says nothing about the label.
-        fits = image in self._damaged or self._compare(label_grid, file, grid, f"its image {image}")
+        fits = self._files[image].is_damaged or (
+            header is not None and self._compare(header.grid, file, grid, f"its image {image}")
+        )
         if self._task.labels is None:
             return None
         allowed = [0, *(label.value for label in self._task.labels)]
@@ -232,25 +241,22 @@ class _Reader:
             minimum=tuple(float(channel.min()) for channel in image),
             maximum=tuple(float(channel.max()) for channel in image),
             label_voxels=tuple(int(number) for number in voxels),
-            size_bytes=sum((self._root / file).stat().st_size for file in self._files()),
+            size_bytes=sum((self._root / file).stat().st_size for file in self._files),
         )
 
     def _digests(self) -> tuple[tuple[str, FileState], ...]:
         found = []
-        for file in self._files():
-            for path in (self._root / file, *companion_files(self._root / file)):
-                if path.is_file():
-                    name = f"{file.rpartition('/')[0]}/{path.name}".lstrip("/")
-                    found.append((name, file_state(path, self._task.known.get(name))))
+        for file, examined in self._files.items():
+            if examined.state is not None:
+                found.append((file, examined.state))
+            for path in companion_files(examined.path):
+                name = f"{file.rpartition('/')[0]}/{path.name}".lstrip("/")
+                found.append((name, file_state(path, self._task.known.get(name))))
         return tuple(found)
 
 
-def file_state(path: Path, known: FileState | None) -> FileState:
-    """Return a file's digest, taken from an earlier run while size and time are the same."""
-    status = path.stat()
-    if known is not None and (known.size_bytes, known.modified_ns) == (status.st_size, status.st_mtime_ns):
-        return known
-    return FileState(size_bytes=status.st_size, modified_ns=status.st_mtime_ns, sha256=digest_file(path))
+def _files(task: CaseTask) -> tuple[str, ...]:
+    return (*task.case.images, *(() if task.case.label is None else (task.case.label,)))
 
 
 def _relative(path: Path, root: Path, otherwise: str) -> str:

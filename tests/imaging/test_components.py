@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from nnbox.imaging.components import component_counts, count_components, largest_component
+from nnbox.imaging import components
+from nnbox.imaging.components import component_counts, count_components, largest_component, largest_components
 from nnbox.imaging.postprocess import apply_postprocessing
 from nnbox.records.results import PostprocessingStep
 
@@ -74,6 +75,42 @@ def test_components_equal_those_of_scipy_on_the_whole_volume(shape, share, seed)
         assert np.array_equal(kept, np.where(whole == number, 2, 0))
     else:
         assert not kept.any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=_shapes,
+    share=st.floats(0.1, 0.9),
+    seed=st.integers(0, 999),
+    dtype=st.sampled_from([np.uint8, np.int16, np.int32]),
+)
+def test_all_labels_at_once_equal_scipy_label_by_label_ties_included(shape, share, seed, dtype):
+    rng = np.random.default_rng(seed)
+    labels = ((rng.random(shape) < share) * rng.integers(1, 4, shape)).astype(dtype)
+    if dtype != np.uint8:
+        labels[rng.random(shape) < 0.1] = -1
+    expected = labels.copy()
+    for label in (1, 3):
+        whole, _ = ndimage.label(labels == label, structure=np.ones((3, 3, 3)))
+        # scipy numbers components by their first voxel, and argmax takes the first of equals.
+        kept = 1 + int(np.argmax(np.bincount(whole.ravel(), minlength=2)[1:]))
+        expected[(whole > 0) & (whole != kept)] = 0
+    assert np.array_equal(largest_components(labels, (1, 3, 700)), expected)
+    counts = [ndimage.label(labels == label, structure=np.ones((3, 3, 3)))[1] for label in (1, 2, 3, 4)]
+    assert component_counts(labels, 4) == tuple(counts)
+
+
+def test_a_view_in_another_order_is_treated_as_its_copy():
+    labels = (np.random.default_rng(3).random((5, 6, 7)) < 0.3).astype(np.uint8).transpose(2, 0, 1)[:, ::-1]
+    assert np.array_equal(largest_component(labels, 1), largest_component(labels.copy(), 1))
+
+
+def test_a_map_of_several_slabs_is_treated_as_one(monkeypatch):
+    labels = (np.random.default_rng(4).random((9, 8, 7)) < 0.25).astype(np.int16)
+    expected, counts = largest_component(labels, 1), component_counts(labels, 1)
+    monkeypatch.setattr(components, "_SLAB_VOX", 100)
+    assert np.array_equal(largest_component(labels, 1), expected)
+    assert component_counts(labels, 1) == counts
 
 
 def test_steps_are_applied_in_order():
