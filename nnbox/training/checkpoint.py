@@ -70,6 +70,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
     try:
         with atomic_path(path) as temporary:
             save_file(dense, temporary)
+            temporary.chmod(0o644)  # safetensors leaves them to their owner alone; a model is for others, too
     except (OSError, SafetensorError) as error:
         size = sum(tensor.nbytes for tensor in dense.values()) / 1e6
         raise ResourceError(

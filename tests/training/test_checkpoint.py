@@ -124,6 +124,12 @@ def test_equal_tensors_give_equal_bytes_in_any_memory_order(tmp_path):
     assert first == write_tensors(tmp_path / "b", {"y": last + 1, "x": last})
 
 
+def test_what_is_trained_may_be_read_by_others(tmp_path):
+    """A container of another user predicts with it."""
+    write_tensors(tmp_path / "weights.safetensors", {"a": torch.zeros(3)})
+    assert (tmp_path / "weights.safetensors").stat().st_mode & 0o777 == 0o644
+
+
 def test_a_learner_that_takes_up_a_state_goes_on_as_if_never_stopped(job):
     batches = [Sampler(sampling_plan(job)).batch(index) for index in range(4)]
     straight, before, after = Learner(job), Learner(job), Learner(job)
