@@ -1,0 +1,71 @@
+"""SIGTERM in every stage: the state is saved, the exit code is 143, and a new container continues at once."""
+
+import subprocess
+import time
+
+from container import DOCKER, IMAGE, docker, nnbox, shell
+
+# Long enough in every stage that a signal can meet it.
+_WORDS = ("train", "--configurations", "2d", "--folds", "0,1", "--epochs", "2", "--iterations", "60")
+_WORDS += ("--planning-memory", "0.007")
+_SECONDS = 6.0
+# What is printed when a stage is at work, in the order of the line.
+_MOMENTS = ("device:", "preprocess:", "epoch 1", "validation cases predicted", "selected", "predicted smoke")
+
+
+def begin(volume, name):
+    options = ("--name", name, "-v", f"{volume}:/input")
+    return subprocess.Popen(
+        [DOCKER, "run", *options, IMAGE, *_WORDS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for(name, words, process):
+    for _ in range(1200):
+        if words in docker("logs", name).out:
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(0.1)
+    raise AssertionError(f"{words!r} was not said: {docker('logs', name)}")
+
+
+def test_a_run_stopped_in_every_stage_ends_as_if_it_had_never_been_stopped(filled):
+    for number, moment in enumerate(_MOMENTS):
+        name = f"nnbox-test-stop-{number}"
+        process = begin(filled, name)
+        try:
+            wait_for(name, moment, process)
+            started = time.monotonic()
+            docker("stop", "--time", "30", name, check=True)
+            seconds = time.monotonic() - started
+            _, errors = process.communicate(timeout=60)
+        finally:
+            docker("rm", "--force", name)
+        if process.returncode == 0:  # the last stages are short: it may have been done before it was told
+            assert moment in _MOMENTS[-2:]
+            continue
+        assert process.returncode == 143, (moment, errors)
+        assert seconds < _SECONDS, (moment, seconds)
+        assert "the same command continues" in errors
+        assert "Traceback" not in errors
+    end = nnbox(*_WORDS, options=("-v", f"{filled}:/input"))
+    assert "was killed" not in end.err
+    assert "passes every check" in end.out
+    assert end.out.count("trained 2 epochs") == 0, "what was trained is not trained again"
+    assert shell("ls /input/nnbox/predictions | wc -l", "-v", f"{filled}:/input").strip() == "6"
+
+
+def test_a_memory_kill_is_explained_by_the_next_start(filled):
+    name = "nnbox-test-oom"
+    process = begin(filled, name)
+    try:
+        wait_for(name, "preprocess:", process)
+        docker("kill", name, check=True)  # what the kernel does when memory runs out: no warning, code 137
+        process.communicate(timeout=60)
+    finally:
+        docker("rm", "--force", name)
+    assert process.returncode == 137
+    again = nnbox(*_WORDS[:-4], "--until", "preprocess", *_WORDS[-4:], options=("-v", f"{filled}:/input"))
+    assert "the run before this one was killed" in again.err
+    assert "137" in again.err
