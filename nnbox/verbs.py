@@ -13,7 +13,7 @@ from nnbox.errors import DataError, IncompleteOutputError, ResourceError, Severi
 from nnbox.files import atomic_write_text
 from nnbox.intake.options import IntakeOptions
 from nnbox.records.codec import dumps, encode
-from nnbox.stages.options import PredictOptions, TrainOptions
+from nnbox.stages.options import HandoverOptions, PredictOptions, TrainOptions
 
 
 class PlanForm(StrEnum):
@@ -171,6 +171,29 @@ def check_submission(archive: Path, root: Path, exclude: Path | None) -> None:
     if problems:
         raise IncompleteOutputError(f"{archive}: {len(problems)} defect{'' if len(problems) == 1 else 's'}:", problems)
     say(f"{archive}: {count} cases, every check passed")
+
+
+def hand_over(options: HandoverOptions) -> None:
+    """Make a model for the platform and rehearse it; show what was seen.
+
+    Raises:
+        IncompleteOutputError: the rehearsal failed; there is no archive then.
+    """
+    from nnbox.stages.handover import hand_over as run_handover
+    from nnbox.stages.rehearsal_table import failures, limit_rows, rehearsal_columns, rehearsal_rows
+
+    outcome = run_handover(options, listen)
+    rehearsal = outcome.rehearsal
+    show_table("the platform's limits", ("limit", "in this rehearsal"), limit_rows(rehearsal), numbers=False)
+    show_table("rehearsal", rehearsal_columns(rehearsal), rehearsal_rows(rehearsal), numbers=False)
+    for name, before, after in outcome.renumbered:
+        say(f"label {name}: the model's value {before} is written as {after}")
+    if outcome.archive is None:
+        raise IncompleteOutputError(
+            f"the rehearsal failed, and no archive was written; all of it is in {outcome.report}:", failures(rehearsal)
+        )
+    size_mb = outcome.archive.stat().st_size / 1e6
+    say(f"model to upload: {outcome.archive} ({size_mb:.1f} MB); the rehearsal: {outcome.report}")
 
 
 def synthesize(folder: Path, *, preset: str, seed: int) -> None:

@@ -247,6 +247,43 @@ def _check_submission(
     verbs.check_submission(archive, root, exclude)
 
 
+@app.command("handover")
+def _handover(
+    model: Annotated[Path, typer.Option("--model", help="Model bundle, folder or archive; not changed.")],
+    input_slugs: Annotated[
+        list[str],
+        typer.Option("--input-slugs", help="The platform's inputs in the order of the model's channels: ct,pet."),
+    ],
+    output_slug: Annotated[
+        str, typer.Option("--output-slug", help="The platform's output: a folder of /output/images.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Where archive and report go. Default: handover/ beside the bundle.")
+    ] = None,
+    renumber_labels: Annotated[
+        bool, typer.Option("--renumber-labels", help="Write label values 1, 2, … where the model's have gaps.")
+    ] = False,
+    memory: Annotated[int, typer.Option("--memory", help="GB that will be asked of the platform; it keeps 1.")] = 8,
+    full_size: Annotated[
+        bool, typer.Option("--full-size", help="Rehearse with the plan's median image, however large.")
+    ] = False,
+) -> None:
+    """Make a model for grand-challenge.org: its slugs in the bundle, one archive, rehearsed as the platform runs it."""
+    from nnbox import verbs
+    from nnbox.stages.options import HandoverOptions
+
+    options = HandoverOptions(
+        model=model,
+        input_slugs=split_words(input_slugs) or (),
+        output_slug=output_slug,
+        output=output,
+        renumber_labels=renumber_labels,
+        memory_gb=memory,
+        full_size=full_size,
+    )
+    verbs.hand_over(options)
+
+
 @app.command("synthesize")
 def _synthesize(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the data set goes; must not exist.")],

@@ -10,7 +10,9 @@ import typer
 
 from nnbox.errors import UsageError
 
-LIST_OPTIONS = frozenset({"--folds", "--configurations", "--channels", "--exclude", "--mirror-axes", "--tolerance-mm"})
+LIST_OPTIONS = frozenset(
+    {"--folds", "--configurations", "--channels", "--exclude", "--mirror-axes", "--tolerance-mm", "--input-slugs"}
+)
 
 Input = Annotated[
     Path, typer.Option("--input", help="Root of the data set, or of several Task… folders.", envvar="NNBOX_INPUT")

@@ -102,3 +102,26 @@ class PredictOptions:
     device: str = "auto"
     workers: int | None = None
     intake: IntakeOptions = field(default_factory=IntakeOptions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandoverOptions:
+    """Options of ``nnbox handover``.
+
+    Attributes:
+        model: bundle folder or archive, or a folder that holds one; it is not changed.
+        input_slugs: one for each channel of the model, in their order.
+        output_slug: of the label map.
+        output: where archive and report go; None: the folder ``handover`` beside the bundle.
+        renumber_labels: where the label values have gaps, write 1, 2, … instead.
+        memory_gb: the memory that will be asked of the platform.
+        full_size: rehearse with the plan's median shape however large.
+    """
+
+    model: Path
+    input_slugs: tuple[str, ...]
+    output_slug: str
+    output: Path | None = None
+    renumber_labels: bool = False
+    memory_gb: int = 8
+    full_size: bool = False

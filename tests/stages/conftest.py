@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import pytest
 from safetensors.torch import save_file
@@ -97,45 +98,53 @@ def finished(tiny_source, tmp_path_factory):
     return out, options, outcomes, listener
 
 
+@pytest.fixture(scope="session")
+def make_model_in():
+    """Write a bundle of small networks with random weights into a folder; return the bundle's folder."""
+    return _make_model
+
+
 @pytest.fixture
 def make_model(tmp_path):
-    """Write a bundle of small networks with random weights; return its folder."""
+    """The same in the test's own folder."""
+    return functools.partial(_make_model, tmp_path)
 
-    def make(*, channels=("MRI",), dimension=3, values=(1, 2), axis_order=(0, 1, 2), median=None, name="model"):
-        configuration = _small_configuration(dimension, len(channels), len(values), median)
-        plan = Plan(
-            task="Task90_Small",
-            recipe="2019",
-            trainable=True,
-            why_not_trainable=None,
-            planning_memory_gb=12.0,
-            dimension=dimension,
-            axis_order=axis_order,
-            channels=tuple(Channel(name=channel, is_ct=channel == "CT") for channel in channels),
-            labels=tuple(Label(value=value, name=f"structure {value}") for value in values),
-            normalizations=tuple(map(_normalization, channels)),
-            configurations=(configuration,),
-            choices=Choices(),
-            decisions=(),
-        )
-        selection = Selection(
-            task=plan.task,
-            candidate=configuration.name,
-            members=(configuration.name,),
-            folds={configuration.name: (0,)},
-            partial=True,
-            mean_dice=None,
-            mean_dice_per_label=(None,) * len(values),
-            reason="the only one",
-            postprocessing=(),
-            trials=(),
-        )
-        weights = tmp_path / f"{name}.safetensors"
-        save_file(build_network(configuration.topology, seed=1).state_dict(), weights)
-        write_bundle(tmp_path / name, plan, selection, {(configuration.name, 0): weights})
-        return tmp_path / name
 
-    return make
+def _make_model(
+    folder, *, channels=("MRI",), dimension=3, values=(1, 2), axis_order=(0, 1, 2), median=None, name="model"
+):
+    configuration = _small_configuration(dimension, len(channels), len(values), median)
+    plan = Plan(
+        task="Task90_Small",
+        recipe="2019",
+        trainable=True,
+        why_not_trainable=None,
+        planning_memory_gb=12.0,
+        dimension=dimension,
+        axis_order=axis_order,
+        channels=tuple(Channel(name=channel, is_ct=channel == "CT") for channel in channels),
+        labels=tuple(Label(value=value, name=f"structure {value}") for value in values),
+        normalizations=tuple(map(_normalization, channels)),
+        configurations=(configuration,),
+        choices=Choices(),
+        decisions=(),
+    )
+    selection = Selection(
+        task=plan.task,
+        candidate=configuration.name,
+        members=(configuration.name,),
+        folds={configuration.name: (0,)},
+        partial=True,
+        mean_dice=None,
+        mean_dice_per_label=(None,) * len(values),
+        reason="the only one",
+        postprocessing=(),
+        trials=(),
+    )
+    weights = folder / f"{name}.safetensors"
+    save_file(build_network(configuration.topology, seed=1).state_dict(), weights)
+    write_bundle(folder / name, plan, selection, {(configuration.name, 0): weights})
+    return folder / name
 
 
 def _small_configuration(dimension, channels, labels, median):
