@@ -6,7 +6,8 @@ import contextlib
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 
@@ -27,6 +28,40 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
+
+
+@contextlib.contextmanager
+def atomic_paths(paths: Sequence[Path]) -> Iterator[tuple[Path, ...]]:
+    """Yield temporary paths for several files; on success flush all to disk, then rename all, in order.
+
+    Each file is whole or absent, as with `atomic_path`; the last one is there only when all are. Each folder is flushed
+    once.
+    """
+    folders = tuple(dict.fromkeys(path.parent for path in paths))
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    token = secrets.token_hex(4)
+    temporaries = tuple(path.with_name(f".part-{token}-{path.name}") for path in paths)
+    try:
+        yield temporaries
+        for temporary in temporaries:
+            flush_to_disk(temporary)
+        for temporary, path in zip(temporaries, paths, strict=True):
+            temporary.replace(path)
+        for folder in folders:
+            flush_to_disk(folder)
+    finally:
+        for temporary in temporaries:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name; a copy where the file system has no hard links. ``target`` must not exist."""
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def atomic_write_bytes(path: Path, content: bytes) -> None:

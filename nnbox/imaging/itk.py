@@ -157,14 +157,14 @@ def _alone(path: Path, head: bytes | None, stack: contextlib.ExitStack) -> Path:
         # Unpacking the head of a compressed file takes ITK five times as long as reading it from a file. Where there is
         # no temporary folder, it does that.
         with contextlib.suppress(OSError):
-            alone = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "head.nii"
-            alone.write_bytes(head)
-            return alone
+            alone = stack.enter_context(tempfile.NamedTemporaryFile(suffix=".nii", buffering=0))  # noqa: SIM115
+            alone.write(head)
+            return Path(alone.name)
     # Asked for x.nii.gz, the NIfTI library takes its voxels from x.nii where that lies beside it.
     if path.name.lower().endswith(".gz") and path.with_suffix("").exists():
-        alone = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "image.nii.gz"
-        alone.symlink_to(path.resolve())
-        return alone
+        link = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "image.nii.gz"
+        link.symlink_to(path.resolve())
+        return link
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,24 +53,65 @@ def prepare(
         plan: gives axis order and normalisation.
         configuration: gives the resampling.
     """
+    return prepare_each(image, labels, grid, plan, (configuration,))[0]
+
+
+def prepare_each(
+    image: NDArray[np.float32],
+    labels: NDArray[np.integer] | None,
+    grid: Grid,
+    plan: Plan,
+    configurations: Sequence[ConfigurationPlan],
+) -> tuple[PreparedArrays, ...]:
+    """Prepare a case for several configurations; those that ask for the same get the same object. See `prepare`."""
     working = np.transpose(image, (0, *(1 + axis for axis in plan.axis_order)))
     box, mask = nonzero_box(working)
-    placement = _placement(grid, plan.axis_order, box, configuration.resampling)
-    spacing_mm, shape_vox = placement.crop_spacing_mm, placement.prepared_shape_vox
-    resampling = configuration.resampling
-    apart = separate_axis(spacing_mm, resampling.target_spacing_mm, resampling.separate_axis_threshold)
+    inner = working[(slice(None), *box.slices)]
+    found: dict[_Way, PreparedArrays] = {}
+    results = []
+    for configuration in configurations:
+        way = _way(_placement(grid, plan.axis_order, box, configuration.resampling), configuration.resampling)
+        if way not in found:
+            image_labels = None if labels is None else _cropped(labels, mask, way.placement)
+            found[way] = _prepared(inner, image_labels, mask, plan, way)
+        results.append(found[way])
+    return tuple(results)
 
-    resampled_labels = None
-    if labels is not None:
-        cropped = placement.place(labels).astype(np.int16)
-        cropped[(cropped == 0) & ~mask] = OUTSIDE
-        resampled_labels = resample_labels(cropped, shape_vox, order=resampling.label_order, separate_axis=apart)
-    resampled = resample_image(working[(slice(None), *box.slices)], shape_vox, separate_axis=apart)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Way:
+    """All that decides how a cropped case is resampled."""
+
+    placement: Placement
+    separate_axis: int | None
+    label_order: int
+
+
+def _way(placement: Placement, resampling: Resampling) -> _Way:
+    if placement.crop.shape_vox == placement.prepared_shape_vox:  # nothing is resampled, so that it does not matter how
+        return _Way(placement=placement, separate_axis=None, label_order=0)
+    apart = separate_axis(placement.crop_spacing_mm, resampling.target_spacing_mm, resampling.separate_axis_threshold)
+    return _Way(placement=placement, separate_axis=apart, label_order=resampling.label_order)
+
+
+def _cropped(labels: NDArray[np.integer], mask: NDArray[np.bool_], placement: Placement) -> NDArray[np.int16]:
+    cropped = placement.place(labels).astype(np.int16)
+    cropped[(cropped == 0) & ~mask] = OUTSIDE
+    return cropped
+
+
+def _prepared(
+    image: NDArray[np.float32], labels: NDArray[np.int16] | None, mask: NDArray[np.bool_], plan: Plan, way: _Way
+) -> PreparedArrays:
+    shape_vox, apart = way.placement.prepared_shape_vox, way.separate_axis
+    resampled = resample_image(image, shape_vox, separate_axis=apart)
     resampled_mask = resample_labels(mask.view(np.uint8), shape_vox, order=0, separate_axis=apart).view(np.bool_)
     return PreparedArrays(
         image=normalize(resampled, plan.normalizations, resampled_mask),
-        labels=resampled_labels,
-        placement=placement,
+        labels=None
+        if labels is None
+        else resample_labels(labels, shape_vox, order=way.label_order, separate_axis=apart),
+        placement=way.placement,
     )
 
 

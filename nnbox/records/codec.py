@@ -33,10 +33,10 @@ _Any = TypeVar("_Any")
 
 def encode(value: object) -> Json:
     """Turn a record (or any value a record may hold) into JSON-ready objects; floats must be finite."""
+    if value is None or isinstance(value, (str, int)):  # most values, so first
+        return value.value if isinstance(value, Enum) else value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Enum):
-        return value.value
     if isinstance(value, Mapping):
         return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
@@ -45,7 +45,7 @@ def encode(value: object) -> Json:
         return value.as_posix()
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"a record holds the non-finite number {value}; use None for 'undefined'")
-    if value is None or isinstance(value, (str, int, float, bool)):
+    if isinstance(value, (str, int, float)):
         return value
     raise TypeError(f"a record cannot hold {type(value).__name__}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from nnbox.errors import Problem
@@ -102,6 +103,12 @@ class FileState:
     size_bytes: int
     modified_ns: int
     sha256: str
+
+
+def state_of(path: Path, sha256: str) -> FileState:
+    """Return the state of a file whose digest is known."""
+    found = path.stat()
+    return FileState(size_bytes=found.st_size, modified_ns=found.st_mtime_ns, sha256=sha256)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

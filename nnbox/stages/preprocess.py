@@ -10,24 +10,37 @@ from pathlib import Path
 from nnbox.files import digest_text
 from nnbox.imaging.io import read_image, read_labels
 from nnbox.imaging.label_values import to_consecutive
-from nnbox.imaging.prepare import prepare
+from nnbox.imaging.prepare import PreparedArrays, prepare_each
 from nnbox.records.codec import encode
-from nnbox.records.dataset import Case
+from nnbox.records.dataset import Case, FileState
 from nnbox.records.plan import ConfigurationPlan, Plan
 from nnbox.stages.context import Context, TakenIn
 from nnbox.stages.pool import run_all
-from nnbox.stages.receipts import Unit
-from nnbox.training.store import store_paths, write_prepared
+from nnbox.stages.receipts import Receipts, Unit
+from nnbox.training.store import store_paths, write_to_stores
 
 VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Task:
+    """One case and the stores that lack it.
+
+    Attributes:
+        root: the data set's root.
+        case: the case.
+        plan: of the data set.
+        stores: folder of each store, and a configuration that reads it.
+        units: of the case in each of them.
+        receipts: where the receipts go.
+    """
+
     root: Path
     case: Case
     plan: Plan
     stores: tuple[tuple[Path, ConfigurationPlan], ...]
+    units: tuple[Unit, ...]
+    receipts: Receipts
 
 
 def store_configurations(plan: Plan, configurations: tuple[str, ...]) -> tuple[ConfigurationPlan, ...]:
@@ -64,14 +77,20 @@ def preprocess_unit(context: Context, taken: TakenIn, plan: Plan, store: Configu
 def preprocess(context: Context, taken: TakenIn, plan: Plan, configurations: tuple[str, ...]) -> None:
     """Prepare every training case that is not prepared yet, in worker processes; a case is read once for all stores."""
     stores = store_configurations(plan, configurations)
-    waiting: list[tuple[_Task, list[Unit]]] = []
+    waiting = []
     for case in taken.dataset.cases:
         planned = {item: preprocess_unit(context, taken, plan, item, case) for item in stores}
         missing = [item for item in stores if not context.receipts.is_done(planned[item])]
         if missing:
-            places = tuple((context.workspace.store(item.store), item) for item in missing)
-            task = _Task(root=context.root, case=case, plan=plan, stores=places)
-            waiting.append((task, [planned[item] for item in missing]))
+            task = _Task(
+                root=context.root,
+                case=case,
+                plan=plan,
+                stores=tuple((context.workspace.store(item.store), item) for item in missing),
+                units=tuple(planned[item] for item in missing),
+                receipts=context.receipts,
+            )
+            waiting.append(task)
     count = len(taken.dataset.cases)
     if not waiting:
         context.journal.say("preprocess", f"preprocess: all {count} cases are prepared already")
@@ -79,26 +98,34 @@ def preprocess(context: Context, taken: TakenIn, plan: Plan, configurations: tup
     names = ", ".join(item.store for item in stores)
     already = f" ({count - len(waiting)} are done already)" if len(waiting) < count else ""
     context.journal.say("preprocess", f"preprocess: {len(waiting)} cases for {names}{already}")
-    results = run_all(prepare_case, [task for task, _ in waiting], workers=context.workers)
-    for (task, finished), seconds in zip(waiting, results, strict=True):
-        for unit in finished:
-            context.receipts.write(unit, seconds=seconds)
+    for task, seconds in zip(waiting, run_all(prepare_case, waiting, workers=context.workers), strict=True):
         name = task.case.name
         context.journal.note("prepared", f"prepared {name}", {"case": name, "seconds": seconds})
 
 
 def prepare_case(task: _Task) -> float:
-    """Read one case, prepare it for every store and write the arrays; return the seconds it took."""
+    """Read one case, prepare it for every store, write arrays and receipts; return the seconds it took."""
     started = time.monotonic()
-    plan = task.plan
+    plan, case = task.plan, task.case
     image, grid = read_image(
-        [task.root / path for path in task.case.images], replace_nonfinite=plan.choices.replace_nonfinite
+        [task.root / path for path in case.images], replace_nonfinite=plan.choices.replace_nonfinite
     )
     labels = None
-    if task.case.label is not None:
-        values, _ = read_labels(task.root / task.case.label)
+    if case.label is not None:
+        values, _ = read_labels(task.root / case.label)
         labels = to_consecutive(values, plan.labels)
-    for folder, configuration in task.stores:
-        arrays = prepare(image, labels, grid, plan, configuration)
-        write_prepared(folder, task.case.name, arrays, grid)
-    return round(time.monotonic() - started, 3)
+    states: dict[Path, FileState] = {}
+    for arrays, folders in _together(prepare_each(image, labels, grid, plan, [item for _, item in task.stores]), task):
+        states |= write_to_stores(folders, case.name, arrays, grid)
+    seconds = round(time.monotonic() - started, 3)
+    for unit in task.units:
+        task.receipts.write(unit, seconds=seconds, states=states)
+    return seconds
+
+
+def _together(prepared: tuple[PreparedArrays, ...], task: _Task) -> list[tuple[PreparedArrays, list[Path]]]:
+    """Return what was prepared, with the folders of the stores that take the same."""
+    found: dict[int, tuple[PreparedArrays, list[Path]]] = {}
+    for arrays, (folder, _) in zip(prepared, task.stores, strict=True):
+        found.setdefault(id(arrays), (arrays, []))[1].append(folder)
+    return list(found.values())

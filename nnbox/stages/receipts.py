@@ -16,7 +16,7 @@ from typing import ClassVar
 from nnbox.errors import RecordError
 from nnbox.files import digest_file
 from nnbox.records.codec import read_record, write_record
-from nnbox.records.dataset import FileState
+from nnbox.records.dataset import FileState, state_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +99,18 @@ class Receipts:
         """Whether the unit was finished from equal inputs and its outputs are intact."""
         return self.differences(unit) == () and not self.damaged(unit.name)
 
-    def write(self, unit: Unit, *, seconds: float) -> Receipt:
-        """Leave the receipt of a finished unit; all its outputs must exist."""
-        outputs = {path.relative_to(self.root).as_posix(): file_state(path) for path in unit.outputs}
+    def write(self, unit: Unit, *, seconds: float, states: Mapping[Path, FileState] | None = None) -> Receipt:
+        """Leave the receipt of a finished unit; all its outputs must exist.
+
+        Args:
+            unit: what was done.
+            seconds: how long it took.
+            states: of its outputs, as far as they were taken while these were written.
+        """
+        states = states or {}
+        outputs = {
+            path.relative_to(self.root).as_posix(): states.get(path) or file_state(path) for path in unit.outputs
+        }
         receipt = Receipt(
             unit=unit.name,
             work_version=unit.version,
@@ -134,8 +143,7 @@ class Receipts:
 
 def file_state(path: Path) -> FileState:
     """Return size, time and digest of a file."""
-    found = path.stat()
-    return FileState(size_bytes=found.st_size, modified_ns=found.st_mtime_ns, sha256=digest_file(path))
+    return state_of(path, digest_file(path))
 
 
 def _short(value: str | None) -> str:

@@ -7,7 +7,9 @@ that a patch with a given class is found at once. A previous stage's label maps 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import io
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbox.errors import DataError, Problem, Severity
-from nnbox.files import atomic_path, digest_file
+from nnbox.files import atomic_path, atomic_paths, digest_file, link_or_copy
 from nnbox.geometry import Grid
 from nnbox.randomness import generator
-from nnbox.records.codec import read_record, write_record
+from nnbox.records.codec import dumps, read_record, write_record
+from nnbox.records.dataset import FileState, state_of
 from nnbox.records.prepared import PreparedCase, PreviousPrediction
 
 if TYPE_CHECKING:
@@ -39,23 +42,45 @@ def case_record(folder: Path, case: str) -> Path:
 
 
 def write_prepared(folder: Path, case: str, arrays: PreparedArrays, grid: Grid) -> PreparedCase:
-    """Write one labelled case, each file atomically.
+    """Write one labelled case to one store; see `write_to_stores`."""
+    write_to_stores((folder,), case, arrays, grid)
+    return load_prepared(folder, case)
+
+
+def write_to_stores(folders: Sequence[Path], case: str, arrays: PreparedArrays, grid: Grid) -> dict[Path, FileState]:
+    """Write one labelled case to every store that prepares it in the same way: once, with a name in each.
+
+    Each file is written atomically, a store's side record last.
+
+    Returns:
+        The state of each file.
 
     Raises:
         ValueError: the case has no labels.
     """
     if arrays.labels is None:
         raise ValueError(f"case {case} has no labels; a prepared store holds training cases")
-    image_path, labels_path, voxels_path, record_path = store_paths(folder, case)
     counts = np.bincount(arrays.labels[arrays.labels > 0].ravel(), minlength=1)[1:]
     record = PreparedCase(
         name=case, grid=grid, placement=arrays.placement, class_voxels=tuple(int(count) for count in counts)
     )
-    _write_array(image_path, np.ascontiguousarray(arrays.image, dtype=np.float32))
-    _write_array(labels_path, np.ascontiguousarray(arrays.labels, dtype=np.int16))
-    _write_array(voxels_path, draw_voxels(case, arrays.labels))
-    write_record(record_path, record)
-    return record
+    first = store_paths(folders[0], case)
+    with atomic_paths(first) as temporaries:
+        digests = (
+            _write_array(temporaries[0], np.ascontiguousarray(arrays.image, dtype=np.float32)),
+            _write_array(temporaries[1], np.ascontiguousarray(arrays.labels, dtype=np.int16)),
+            _write_array(temporaries[2], draw_voxels(case, arrays.labels)),
+            _write_text(temporaries[3], dumps(record)),
+        )
+    for folder in folders[1:]:
+        with atomic_paths(store_paths(folder, case)) as temporaries:
+            for source, temporary in zip(first, temporaries, strict=True):
+                link_or_copy(source, temporary)
+    return {
+        path: state_of(path, digest)
+        for folder in folders
+        for path, digest in zip(store_paths(folder, case), digests, strict=True)
+    }
 
 
 def draw_voxels(case: str, labels: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
@@ -122,8 +147,9 @@ def write_previous(folder: Path, labels: NDArray[np.integer[Any]], origin: Previ
     _refuse_seen(origin)
     array_path, record_path = previous_paths(folder, origin.case)
     record_path.unlink(missing_ok=True)
-    _write_array(array_path, np.ascontiguousarray(labels, dtype=np.uint8))
-    complete = replace(origin, labels_sha256=digest_file(array_path))
+    with atomic_path(array_path) as temporary:
+        digest = _write_array(temporary, np.ascontiguousarray(labels, dtype=np.uint8))
+    complete = replace(origin, labels_sha256=digest)
     write_record(record_path, complete)
     return complete
 
@@ -178,9 +204,24 @@ def _refusal(case: str, path: Path, what: str, expected: str) -> DataError:
     return DataError("a prepared file cannot be used:", (problem,))
 
 
-def _write_array(path: Path, array: NDArray[Any]) -> None:
-    with atomic_path(path) as temporary:
-        np.save(temporary, array, allow_pickle=False)
+def _write_array(path: Path, array: NDArray[Any]) -> str:
+    """Write a ``.npy`` file of a C-contiguous array; return the digest of its bytes, which are in memory anyway."""
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(array))
+    return _write(path, head.getvalue(), array.reshape(-1).view(np.uint8).data)
+
+
+def _write_text(path: Path, text: str) -> str:
+    return _write(path, text.encode())
+
+
+def _write(path: Path, *parts: bytes | memoryview) -> str:
+    digest = hashlib.sha256()
+    with path.open("wb") as stream:
+        for part in parts:
+            digest.update(part)
+            stream.write(part)
+    return digest.hexdigest()
 
 
 def _map(path: Path, case: str) -> NDArray[Any]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from skimage.transform import resize
 
 from nnbox.geometry import Grid
-from nnbox.imaging.prepare import OUTSIDE, prepare
+from nnbox.imaging.prepare import OUTSIDE, prepare, prepare_each
 from nnbox.records.dataset import Channel, Choices, Label
 from nnbox.records.plan import ConfigurationPlan, Normalization, NormalizationScheme, Plan, Resampling, Topology
 
@@ -198,3 +198,23 @@ def test_the_inputs_are_left_alone():
     prepare(image, labels, _grid(labels.shape, (1.0, 2.0, 1.0)), *_plan())
     assert np.array_equal(image, before[0])
     assert np.array_equal(labels, before[1])
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (4.0, 1.0, 1.0), (1.0, 0.5, 1.0)])
+def test_a_case_is_prepared_once_for_configurations_that_ask_for_the_same(spacing):
+    rng = np.random.default_rng(0)
+    image = rng.normal(10, 3, (1, 8, 9, 10)).astype(np.float32)
+    labels = rng.integers(0, 3, (8, 9, 10))
+    grid = _grid((8, 9, 10), spacing)
+    plan, volume = _plan()
+    _, plane = _plan(target=(None, 1.0, 1.0))
+    _, nearest = _plan(label_order=0)
+    together = prepare_each(image, labels, grid, plan, (volume, plane, nearest, volume))
+    for found, configuration in zip(together, (volume, plane, nearest, volume), strict=True):
+        alone = prepare(image, labels, grid, plan, configuration)
+        assert np.array_equal(found.image, alone.image)
+        assert np.array_equal(found.labels, alone.labels)
+        assert found.placement == alone.placement
+    assert together[0] is together[3]
+    kept = spacing == (1.0, 1.0, 1.0)
+    assert (together[0] is together[1]) == (together[0] is together[2]) == kept

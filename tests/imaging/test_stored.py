@@ -106,7 +106,7 @@ def test_without_a_temporary_folder_the_header_is_read_from_the_file(tmp_path, m
     def none(*_, **__):
         raise FileNotFoundError("no usable temporary directory")
 
-    monkeypatch.setattr("tempfile.TemporaryDirectory", none)
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", none)
     values, grid = read_volume(path)
     np.testing.assert_array_equal(values, expected[0])
     assert grid == expected[1]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from nnbox.training.store import (
     store_paths,
     write_prepared,
     write_previous,
+    write_to_stores,
 )
 
 
@@ -39,6 +41,28 @@ def test_what_is_written_is_read_back(tmp_path, tiny):
         path.name for path in store_paths(tmp_path, "a case")
     )
     assert case_record(tmp_path, "a case") == store_paths(tmp_path, "a case")[-1]
+
+
+def test_stores_that_prepare_alike_hold_one_file_under_two_names(tmp_path, tiny):
+    arrays = tiny.case(1)
+    folders = (tmp_path / "2d", tmp_path / "3d")
+    states = write_to_stores(folders, "case", arrays, tiny.grid(arrays.labels.shape))
+    first, second = (store_paths(folder, "case") for folder in folders)
+    assert set(states) == {*first, *second}
+    for one, other in zip(first, second, strict=True):
+        assert one.samefile(other)
+        assert states[one] == states[other]
+        assert states[one].sha256 == hashlib.sha256(one.read_bytes()).hexdigest()
+        assert (states[one].size_bytes, states[one].modified_ns) == (one.stat().st_size, one.stat().st_mtime_ns)
+    write_prepared(folders[0], "case", tiny.case(0), tiny.grid((12, 20, 18)))
+    np.testing.assert_array_equal(load_image(folders[1], "case"), arrays.image)
+
+
+def test_an_array_file_is_what_numpy_would_write(tmp_path, tiny):
+    arrays = tiny.case(1)
+    write_prepared(tmp_path, "case", arrays, tiny.grid(arrays.labels.shape))
+    np.save(tmp_path / "expected.npy", arrays.image)
+    assert (tmp_path / "expected.npy").read_bytes() == (tmp_path / "case.image.npy").read_bytes()
 
 
 def test_arrays_are_mapped_and_read_only(store):
