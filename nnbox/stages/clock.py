@@ -10,7 +10,9 @@ from typing import Any
 
 from nnbox.errors import NnboxError
 from nnbox.network.device import Device, forget_card_peak, peak_card_bytes
+from nnbox.stages.context import Context
 from nnbox.stages.journal import Journal
+from nnbox.stages.standing import FAILED, INTERRUPTED
 from nnbox.stages.usage import usage_so_far
 
 
@@ -27,12 +29,12 @@ class Stage(StrEnum):
 
 
 BEGINS, ENDS = "stage_begins", "stage_ends"
-FAILED, INTERRUPTED, FINISHED = "failed", "interrupted", "finished"
 
 
 @contextlib.contextmanager
-def stage(journal: Journal, name: Stage, device: Device) -> Iterator[None]:
+def stage(context: Context, name: Stage, device: Device) -> Iterator[None]:
     """Record that a stage begins, and when it ends how long it took and what it used; its errors pass through."""
+    journal = context.journal
     forget_card_peak(device)
     before, started = usage_so_far(), time.monotonic()
     journal.note(BEGINS, f"{name} begins", {"stage": name.value})
@@ -52,6 +54,7 @@ def stage(journal: Journal, name: Stage, device: Device) -> Iterator[None]:
             "peak_card_bytes": peak_card_bytes(device),
         }
         journal.note(ENDS, f"{name} {'took' if complete else 'was left after'} {seconds:.1f} s", facts)
+    context.refresher.refresh(stage_ended=True)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 from nnbox.records.dataset import Case, Dataset, InputDigests
 from nnbox.stages.journal import Journal
 from nnbox.stages.receipts import Receipts
+from nnbox.stages.refresh import Refresher
 from nnbox.stages.workspace import Workspace
 
 
@@ -21,6 +22,7 @@ class Context:
         receipts: what is done.
         journal: what happened.
         workers: worker processes a stage may use.
+        refresher: keeps the run's report fresh.
     """
 
     root: Path
@@ -28,6 +30,7 @@ class Context:
     receipts: Receipts
     journal: Journal
     workers: int
+    refresher: Refresher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,4 +55,11 @@ class TakenIn:
 def open_context(root: Path, workspace: Workspace, journal: Journal, workers: int) -> Context:
     """Make the context of a task."""
     receipts = Receipts(root=workspace.root, folder=workspace.receipts)
-    return Context(root=root, workspace=workspace, receipts=receipts, journal=journal, workers=workers)
+    return Context(
+        root=root,
+        workspace=workspace,
+        receipts=receipts,
+        journal=journal,
+        workers=workers,
+        refresher=Refresher(workspace, root, journal),
+    )

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from nnbox import __version__
+from nnbox.limits import available_cpus, available_memory_bytes
 from nnbox.network.device import Device
 from nnbox.records.codec import encode
 from nnbox.stages.context import Context
 from nnbox.stages.options import TrainOptions
-from nnbox.stages.resources import available_cpus, available_memory_bytes
 from nnbox.version import revision
 
 LIBRARIES = (

@@ -13,11 +13,12 @@ from nnbox.records.codec import write_record
 from nnbox.records.plan import Folds, Plan
 from nnbox.records.results import Selection
 from nnbox.rules.folds import make_folds
-from nnbox.stages.clock import FINISHED, Stage, ending_recorded, stage
+from nnbox.stages.clock import Stage, ending_recorded, stage
 from nnbox.stages.context import Context, TakenIn, open_context
 from nnbox.stages.intake import keep, take_in_dataset
 from nnbox.stages.job import Job
 from nnbox.stages.journal import Journal, Listener
+from nnbox.stages.last_report import failure_reported, write_last_report
 from nnbox.stages.lock import held
 from nnbox.stages.options import TrainOptions, Until
 from nnbox.stages.packaging import TaskPredictions, expected_cases, package_model, submit, warn_left_out
@@ -35,6 +36,7 @@ from nnbox.stages.resources import (
 )
 from nnbox.stages.restart import move_aside
 from nnbox.stages.selection import select
+from nnbox.stages.standing import FINISHED
 from nnbox.stages.training import complete_folds, require_unchanged, schedule_facts, schedule_units, train_units
 from nnbox.stages.workspace import Workspace
 
@@ -78,18 +80,20 @@ def train(options: TrainOptions, listener: Listener, *, steps_told: bool = True)
         listener(None, f"device: {device.name} ({device.description})")
         if options.restart and (aside := move_aside(output)) is not None:
             listener(None, f"the earlier run was moved to {aside}")
-        outcomes = []
+        contexts, outcomes = [], []
         for root in roots:
             workspace = Workspace(output / root.name if len(roots) > 1 else output)
             workspace.root.mkdir(parents=True, exist_ok=True)
             journal = Journal(workspace.log, listener, steps_told)
             context = open_context(root, workspace, journal, worker_count(options.workers))
-            with ending_recorded(journal):
+            contexts.append(context)
+            with failure_reported(context), ending_recorded(journal):
                 outcomes.append(train_task(context, options, recipe, device))
         with ending_recorded(Journal(Workspace(output).log)):
             _submit(Workspace(output), outcomes, listener)
-        for outcome in outcomes:
-            Journal(outcome.workspace.log).note(FINISHED, "the run is finished", {"until": options.until})
+        for context in contexts:
+            context.journal.note(FINISHED, "the run is finished", {"until": options.until})
+            write_last_report(context)
     return tuple(outcomes)
 
 
@@ -97,7 +101,7 @@ def train_task(context: Context, options: TrainOptions, recipe: Recipe, device: 
     """Do the whole line for one task, as far as ``--until`` says."""
     workspace, journal = context.workspace, context.journal
     tell_start(context, options, device)
-    with stage(journal, Stage.INTAKE, device):
+    with stage(context, Stage.INTAKE, device):
         found = take_in_dataset(context, options.intake)
     if options.until is Until.INTAKE:
         if not workspace.plan.exists():  # What a plan was made from is replaced together with the plan.
@@ -133,12 +137,12 @@ def train_task(context: Context, options: TrainOptions, recipe: Recipe, device: 
     require_disk(workspace.root, disk_need(plan, job.fingerprint))
     require_card(device, plan)
     journal.note("units", f"{len(schedule.units)} networks are to be trained", schedule_facts(job, schedule))
-    with stage(journal, Stage.PREPROCESS, device):
+    with stage(context, Stage.PREPROCESS, device):
         preprocess(context, job.taken, plan, schedule.configurations)
     if options.until is Until.PREPROCESS:
         return TaskOutcome(workspace=workspace, plan=plan)
 
-    with stage(journal, Stage.TRAIN, device):
+    with stage(context, Stage.TRAIN, device):
         train_units(context, job, schedule)
     if options.until is Until.TRAIN:
         return TaskOutcome(workspace=workspace, plan=plan)
@@ -147,11 +151,11 @@ def train_task(context: Context, options: TrainOptions, recipe: Recipe, device: 
 
 def _choose_and_predict(context: Context, job: Job) -> TaskOutcome:
     workspace, plan, options = context.workspace, job.plan, job.options
-    with stage(context.journal, Stage.SELECT, job.device):
+    with stage(context, Stage.SELECT, job.device):
         selection = select(context, job, complete_folds(context, job))
     if selection is None or options.until is Until.SELECT:
         return TaskOutcome(workspace=workspace, plan=plan, selection=selection)
-    with stage(context.journal, Stage.PACKAGE, job.device):
+    with stage(context, Stage.PACKAGE, job.device):
         bundle = package_model(context, plan, selection)
     cases = job.taken.dataset.test_cases
     if not cases:
@@ -159,7 +163,7 @@ def _choose_and_predict(context: Context, job: Job) -> TaskOutcome:
         return TaskOutcome(workspace=workspace, plan=plan, selection=selection)
     warn_left_out(context, options.intake.exclude)
     settings = PredictionSettings(replace_nonfinite=options.intake.replace_nonfinite)
-    with stage(context.journal, Stage.PREDICT, job.device):
+    with stage(context, Stage.PREDICT, job.device):
         files = predict_all(context, job.taken, cases, Ensemble(bundle, job.device, settings))
     predictions = TaskPredictions(
         task=plan.task, files=files, expected=expected_cases(context.root, plan.task, cases, plan)

@@ -239,6 +239,7 @@ class _Reporter:
             encode(news) | {"memory_bytes": memory_in_use_bytes(), "card_bytes": peak_card_bytes(self.job.device)},
             last=news.epoch == news.maximum_epochs,
         )
+        self.context.refresher.refresh()
 
 
 def complete_folds(context: Context, job: Job) -> dict[str, tuple[int, ...]]:

@@ -43,6 +43,15 @@ class Workspace:
         return self.root / "log.jsonl"
 
     @property
+    def report(self) -> Path:
+        """The run report, one self-contained page."""
+        return self.root / "report.html"
+
+    def explanation(self, case: str) -> Path:
+        """Picture of one explained case."""
+        return self.root / "explained" / f"{case}.png"
+
+    @property
     def lock(self) -> Path:
         """Held by the run that writes here."""
         return self.root / ".lock"

@@ -11,8 +11,10 @@ from nnbox.network.device import choose_device
 from nnbox.records.events import parse_event, read_events
 from nnbox.stages import journal as journal_module
 from nnbox.stages.clock import Stage, ending_recorded, stage
+from nnbox.stages.context import open_context
 from nnbox.stages.journal import CALM_SECONDS, Journal
 from nnbox.stages.usage import memory_in_use_bytes, usage_so_far
+from nnbox.stages.workspace import Workspace
 
 
 @pytest.fixture
@@ -21,6 +23,10 @@ def clock(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(journal_module.time, "monotonic", lambda: now[0])
     return now
+
+
+def _context(folder):
+    return open_context(folder, Workspace(folder), Journal(folder / "log.jsonl"), 0)
 
 
 def _steps(journal, clock, times, *, epochs=100):
@@ -80,7 +86,7 @@ def test_what_is_no_event_is_none(line):
 
 def test_a_stage_leaves_its_time_and_its_memory(tmp_path):
     log, device = tmp_path / "log.jsonl", choose_device("cpu")
-    with stage(Journal(log), Stage.TRAIN, device):
+    with stage(_context(tmp_path), Stage.TRAIN, device):
         pass
     begins, ends = read_events(log)
     assert (begins.event, ends.event) == ("stage_begins", "stage_ends")
@@ -100,7 +106,7 @@ def test_a_run_that_breaks_off_says_how(tmp_path, failure, event):
     with (
         pytest.raises(type(failure)),
         ending_recorded(Journal(log)),
-        stage(Journal(log), Stage.TRAIN, choose_device("cpu")),
+        stage(_context(tmp_path), Stage.TRAIN, choose_device("cpu")),
     ):
         raise failure
     events = read_events(log)

@@ -33,7 +33,7 @@ def _digests(folder, pattern="**/*"):
     return {
         path.relative_to(folder).as_posix(): digest_file(path)
         for path in sorted(folder.glob(pattern))
-        if path.is_file() and path.name not in {"log.jsonl", ".lock", ".presence.json"}
+        if path.is_file() and path.name not in {"log.jsonl", "report.html", ".lock", ".presence.json"}
     }
 
 

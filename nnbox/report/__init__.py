@@ -1,0 +1,1 @@
+"""The run report: records in, one self-contained HTML page out. Nothing here reads or writes a file of a run."""

@@ -1,0 +1,102 @@
+"""Cases to look at: the worst, the median and the best one of the chosen candidate, and all of them as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nnbox.records.results import Candidate
+from nnbox.report.document import Block, CaseView, Details, Paragraph, Part, Parts, Section, Statistic, Table
+from nnbox.report.facts import Pictured, RunFacts
+from nnbox.report.numbers import exact, lasting, whole
+from nnbox.report.overlays import LEGEND, pictures
+from nnbox.report.ranking import case_dice
+
+
+def cases_section(run: RunFacts) -> Section | None:
+    """Show cases; None where nothing was selected."""
+    if run.crossvalidation is None or run.chosen is None or run.plan is None:
+        return None
+    place = f"crossvalidation.json#/candidates/{run.chosen}"
+    winner = run.crossvalidation.candidates[run.chosen]
+    labels = [label.name for label in run.plan.labels]
+    blocks: list[Block] = []
+    if run.why_no_pictures is not None:
+        blocks.append(Paragraph(parts=(f"There are no pictures: {run.why_no_pictures}",)))
+    else:
+        words = (
+            f"Out-of-fold predictions of {winner.name} before post-processing, in three planes through the largest "
+            "disagreement with the reference. Cases are ranked by their mean Dice over labels."
+        )
+        blocks.append(Paragraph(parts=(words,)))
+    blocks.extend(_view(item, winner, place, labels) for item in run.pictured)
+    table = _table(winner, place, labels)
+    blocks.append(Details(summary=f"All {len(winner.cases)} cases, worst first", blocks=(table,)))
+    return Section(key="cases", title="Cases", blocks=tuple(blocks))
+
+
+def _view(item: Pictured, winner: Candidate, place: str, labels: Sequence[str]) -> CaseView:
+    scores = winner.cases[item.index]
+    lead: list[Part] = []
+    for index, (name, label) in enumerate(zip(labels, scores.labels, strict=True)):
+        at = f"{place}/cases/{item.index}/labels/{index}"
+        lead += ["; " if lead else "", f"{name}: Dice ", exact(label.dice, f"{at}/dice", 3)]
+        lead += [", HD95 ", exact(label.hd95_mm, f"{at}/hd95_mm", 1), " mm"]
+    images = item.images
+    low, high = images.window
+    lead.append(f". Shown is {images.channel}, from {low:.4g} (black) to {high:.4g} (white).")
+    return CaseView(
+        title=f"The {item.role} case: {scores.case}", lead=tuple(lead), pairs=pictures(images), legend=LEGEND
+    )
+
+
+def _table(winner: Candidate, place: str, labels: Sequence[str]) -> Table:
+    order = sorted(range(len(winner.cases)), key=lambda index: (case_dice(winner.cases[index]) or 0.0, index))
+    rows: list[tuple[Parts, ...]] = []
+    for number in order:
+        case = winner.cases[number]
+        cells: list[Parts] = []
+        for index, label in enumerate(case.labels):
+            at = f"{place}/cases/{number}/labels/{index}"
+            cells.append((exact(label.dice, f"{at}/dice", 3),))
+            cells.append((exact(label.hd95_mm, f"{at}/hd95_mm", 1),))
+            predicted = whole(label.predicted_voxels, f"{at}/predicted_voxels")
+            cells.append((predicted, " of ", whole(label.reference_voxels, f"{at}/reference_voxels")))
+        rows.append(((case.case,), *cells))
+    measures = ("Dice", "HD95, mm", "voxels predicted of reference")
+    columns = ("case", *(f"{name}: {measure}" for name in labels for measure in measures))
+    return Table(caption=f"Scores of {winner.name} before post-processing", columns=columns, rows=tuple(rows))
+
+
+def tests_section(run: RunFacts) -> Section | None:
+    """List the predicted test images; None where there are none."""
+    latest: dict[str, int] = {}
+    for number, event in enumerate(run.events):
+        if event.event == "predicted" and "case" in event.facts:
+            latest[str(event.facts["case"])] = number
+    if not latest:
+        return None
+    rows: list[tuple[Parts, ...]] = []
+    for case, number in sorted(latest.items()):
+        facts, place = run.events[number].facts, f"log.jsonl#/{number}/facts"
+        rows.append(
+            (
+                (case,),
+                (whole(facts.get("foreground_voxels"), f"{place}/foreground_voxels"),),
+                (lasting(float(facts.get("seconds", 0.0)), f"{place}/seconds"),),
+            )
+        )
+    submission = run.last("submission")
+    blocks: tuple[Block, ...] = (
+        Paragraph(
+            parts=(
+                whole(len(rows), "log.jsonl#predicted/facts/case", Statistic.DISTINCT),
+                " images without a reference were predicted by the chosen networks. ",
+                "There is no result archive." if submission is None else f"The {submission.sentence}.",
+            )
+        ),
+        Details(
+            summary=f"All {len(rows)} test images",
+            blocks=(Table(caption="Test images", columns=("case", "foreground voxels", "time"), rows=tuple(rows)),),
+        ),
+    )
+    return Section(key="tests", title="Test images", blocks=blocks)
