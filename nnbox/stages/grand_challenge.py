@@ -47,6 +47,8 @@ def predict_for_platform(options: PredictOptions, listener: Listener) -> Path:
     Raises:
         NnboxError: with the exit code of what went wrong; the output folder then holds no label map.
     """
+    if options.intake.exclude:
+        raise UsageError(f"--exclude {','.join(options.intake.exclude)}: the input of an algorithm is one case")
     require_places(options.output, options.input)
     with _scratch(options.output) as scratch:
         device = choose_device(options.device)

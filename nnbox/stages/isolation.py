@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -119,11 +120,18 @@ class Isolation:
         own_root = self.walls is Walls.ROOT
         return {
             "memory": f"{self.memory_mb} MB, by RLIMIT_DATA; {MEMORY_VARIABLE} says so",
-            "network": "NOT taken away: this user may not" if self.walls is Walls.NONE else "none (its own namespace)",
+            "network": self._network(),
             "user": self._user(),
             "model": "/opt/ml/model" if own_root else "a fresh folder, by NNBOX_MODEL (not /opt/ml/model)",
             "folders": "/input, /output, an empty /tmp" if own_root else "by NNBOX_INPUT, NNBOX_OUTPUT and TMPDIR",
         }
+
+    def _network(self) -> str:
+        if self.walls is not Walls.NONE:
+            return "none (its own namespace)"
+        if {name for _, name in socket.if_nameindex()} <= {"lo"}:
+            return "none (there is none here)"
+        return "NOT taken away: this user may not"
 
     def _user(self) -> str:
         if self.drops_root:

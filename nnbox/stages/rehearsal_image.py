@@ -10,7 +10,7 @@ from nnbox.records.plan import ConfigurationPlan, Plan
 from nnbox.records.results import Selection
 
 MOST_VOXELS = 2**21
-"""What is large: more than 128 x 128 x 128 voxels, which five folds with all mirrorings take minutes for on a CPU."""
+"""What is large: more than 128 x 128 x 128 voxels, for which a CPU needs minutes per fold with all mirrorings."""
 _SLICES = 8  # of a volume whose model has 2D networks only, so that its plan names no size along the third axis
 
 

@@ -178,6 +178,12 @@ def test_a_damaged_image_is_refused_without_advice_for_data_sets(make_mapped, tm
     assert _files(tmp_path / "output") == []
 
 
+def test_the_one_case_cannot_be_left_out(make_mapped, tmp_path, capsys):
+    bundle = make_mapped()
+    assert _predict(_job(tmp_path / "input", bundle), bundle, tmp_path / "output", "--exclude", "x") == 2
+    assert "--exclude x: the input of an algorithm is one case" in capsys.readouterr().err
+
+
 def test_channels_on_different_grids_are_refused(make_mapped, tmp_path, capsys):
     bundle = make_mapped(slugs=("t1", "t2"), channels=("T1", "T2"))
     root = _job(tmp_path / "input", bundle)

@@ -316,11 +316,14 @@ def test_without_any_wall_it_is_rehearsed_too_and_said_what_was_not_imposed(
     from nnbox.stages import isolation
 
     monkeypatch.setattr(isolation.shutil, "which", lambda name: None)
+    monkeypatch.setattr(isolation.socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
     options = HandoverOptions(model=make_model(), input_slugs=("mr",), output_slug="organ", output=tmp_path / "out")
     outcome = hand_over(options, listener)
     assert outcome.archive is not None
     assert outcome.rehearsal.limits["network"].startswith("NOT taken away")
     assert "NNBOX_MODEL" in outcome.rehearsal.limits["model"]
+    monkeypatch.setattr(isolation.socket, "if_nameindex", lambda: [(1, "lo")])
+    assert Isolation(walls=Walls.NONE, drops_root=False, memory_mb=1).words()["network"] == "none (there is none here)"
     if os.getuid() == 0:
         assert "ROOT" in outcome.rehearsal.limits["user"]
 
