@@ -16,7 +16,7 @@ from nnbox.stages.grand_challenge import predict_for_platform
 from nnbox.stages.intake import require_sound
 from nnbox.stages.journal import Journal, Listener
 from nnbox.stages.lock import held
-from nnbox.stages.model_place import find_model, require_model
+from nnbox.stages.model_place import require_model
 from nnbox.stages.options import PredictOptions
 from nnbox.stages.packaging import TaskPredictions, expected_cases, submit, warn_left_out
 from nnbox.stages.prediction import Ensemble, PredictionSettings, predict_all
@@ -24,7 +24,6 @@ from nnbox.stages.resources import require_apart, require_scratch, require_writa
 from nnbox.stages.workspace import Workspace
 from nnbox.submission.bundle import ModelBundle, open_bundle
 
-__all__ = ["find_model", "predict", "require_same_task"]
 _FLAT = "flat"
 
 

@@ -21,8 +21,9 @@ from nnbox.records.plan import Folds, Plan
 from nnbox.records.results import CrossValidation, Selection
 from nnbox.stages.intake import listing_digest
 from nnbox.stages.lock import held
+from nnbox.stages.model_place import find_model
 from nnbox.stages.options import PredictOptions, Until
-from nnbox.stages.predict import find_model, predict
+from nnbox.stages.predict import predict
 from nnbox.stages.resources import require_scratch
 from nnbox.stages.submission import check_archive
 from nnbox.stages.train import train
