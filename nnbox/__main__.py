@@ -1,8 +1,6 @@
 """``python -m nnbox``."""
 
-import sys
-
-from nnbox.cli import main
+from nnbox.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

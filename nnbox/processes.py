@@ -8,12 +8,15 @@ import os
 import select
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from typing import TypeVar
 
-from nnbox.interruption import ignore_signals
+from nnbox.interruption import ignore_signals, whole
 
 _POLL_SECONDS = 1.0
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
 
 
 @contextlib.contextmanager
@@ -40,6 +43,14 @@ def process_pool(count: int, *, preload: Sequence[str] = ()) -> Iterator[Process
                 process.kill()
         raise
     pool.shutdown()
+
+
+def submit_all(
+    pool: ProcessPoolExecutor, work: Callable[[_Task], _Result], tasks: Sequence[_Task]
+) -> list[Future[_Result]]:
+    """Submit every task, and so start the workers, whole: one that is half started would not be known to be killed."""
+    with whole():
+        return [pool.submit(work, task) for task in tasks]
 
 
 def begin_as_worker(parent: int) -> None:

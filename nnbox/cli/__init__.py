@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import typer
 from typer.exceptions import TyperException
@@ -15,7 +16,7 @@ from typer.exceptions import TyperException
 from nnbox.cli.commands import app
 from nnbox.cli.options import LIST_OPTIONS
 from nnbox.errors import NnboxError, ResourceError, Severity, UsageError
-from nnbox.interruption import INTERRUPTED, TERMINATED, listen_for_signals
+from nnbox.interruption import INTERRUPTED, TERMINATED, ignore_signals, listen_for_signals
 from nnbox.limits import available_cpus, thread_settings
 
 _BUG = 70
@@ -80,6 +81,13 @@ def main(words: Sequence[str] | None = None) -> int:
     if code == INTERRUPTED:
         complain(Severity.ERROR, "interrupted; the same command continues where it stopped")
     return code if isinstance(code, int) else 0
+
+
+def run() -> NoReturn:
+    """Run this process's command line and end with its exit code; a signal that comes once all is done is too late."""
+    code = main()
+    ignore_signals()
+    sys.exit(code)
 
 
 def _explain(error: Exception) -> int:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from nnbox.errors import Problem, Severity
 from nnbox.intake.facts import CaseReading, CaseTask
 from nnbox.intake.read_case import label_values, read_case
-from nnbox.processes import process_pool
+from nnbox.processes import process_pool, submit_all
 
 _Result = TypeVar("_Result")
 
@@ -51,7 +51,7 @@ def _collect(
     """Append results in order; False if a worker process died before the end."""
     try:
         with process_pool(count) as pool:
-            for future in [pool.submit(work, task) for task in tasks]:
+            for future in submit_all(pool, work, tasks):
                 results.append(future.result())
     except BrokenProcessPool:
         return False

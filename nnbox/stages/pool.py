@@ -7,7 +7,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from nnbox.errors import ResourceError
-from nnbox.processes import process_pool
+from nnbox.processes import process_pool, submit_all
 
 _PRELOADED = ["nnbox.training.worker", "nnbox.imaging.prepare", "nnbox.imaging.io", "nnbox.evaluation.scores"]
 _Task = TypeVar("_Task")
@@ -27,7 +27,7 @@ def run_all(work: Callable[[_Task], _Result], tasks: Sequence[_Task], *, workers
     try:
         # One server serves this pool and the training workers: what both need is imported once.
         with process_pool(count, preload=_PRELOADED) as pool:
-            for future in [pool.submit(work, task) for task in tasks]:
+            for future in submit_all(pool, work, tasks):
                 yield future.result()
     except BrokenProcessPool:
         raise ResourceError(

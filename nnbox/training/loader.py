@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from nnbox.errors import DataError, NnboxError, ResourceError, TrainingError
+from nnbox.interruption import whole
 from nnbox.training.sample import Batch, Sampler, SamplingPlan
 from nnbox.training.worker import STOP, STOPPED, receive_arrays, receive_header, request_bytes, serve
 
@@ -41,7 +42,8 @@ class WorkerPool:
         self._workers: list[_Worker] = []
         try:
             for _ in range(count):
-                self._workers.append(_start_worker())
+                with whole():  # one that is half started would not be known to be ended
+                    self._workers.append(_start_worker())
         except OSError as error:
             self.close()
             raise ResourceError(
@@ -73,8 +75,13 @@ class WorkerPool:
         try:
             for index in range(first, last):
                 yield self._receive(self._workers[(index - first) % len(self._workers)])
-        finally:
+        except (KeyboardInterrupt, SystemExit):
+            self.abandon()  # a batch may be half received: what follows in its pipe makes no sense
+            raise
+        except BaseException:
             self._quiet()
+            raise
+        self._quiet()
 
     def close(self) -> None:
         """End the workers: closing a pipe ends the process behind it."""

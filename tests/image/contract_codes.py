@@ -31,7 +31,7 @@ def test_3_the_data_set():
 
 
 def test_4_no_feasible_plan(folder):
-    done = nnbox("plan", "--planning-memory", "0.0001", options=("-v", f"{folder}/Task01_Smoke:/input:ro"), check=False)
+    done = nnbox("plan", "--planning-memory", "1e-7", options=("-v", f"{folder}/Task01_Smoke:/input:ro"), check=False)
     assert done.code == 4, done
 
 

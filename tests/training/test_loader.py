@@ -111,6 +111,21 @@ def test_closing_the_pool_ends_its_processes(job):
     assert all(gone(pid) for pid in pids)
 
 
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
+def test_an_interruption_amid_a_batch_ends_the_workers_and_is_not_hidden(job, monkeypatch, interruption):
+    """What is left in the pipe is the rest of an array, not an answer to anything."""
+
+    def interrupt(_connection, _header):
+        raise interruption
+
+    with WorkerPool(2) as pool:
+        pids = [worker.process.pid for worker in pool._workers]
+        monkeypatch.setattr("nnbox.training.loader.receive_arrays", interrupt)
+        with pytest.raises(interruption):
+            next(pool.batches(sampling_plan(job), 0, 1000))
+        assert wait_until_gone(pids)
+
+
 _PARENT = """
 import json, os, signal, sys
 from nnbox.records.codec import decode
