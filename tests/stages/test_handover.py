@@ -362,6 +362,13 @@ def test_a_large_image_is_cut_along_all_axes_alike_but_not_below_a_patch(make_mo
     assert rehearsed_image(bundle.plan, bundle.selection, full_size=True).shape_vox == (9, 800, 1200)
 
 
+def test_a_2d_model_of_volumes_gets_a_few_slices_along_the_axis_its_plan_does_not_size(make_model, tmp_path):
+    flat = open_bundle(make_model(dimension=2, name="flat"), tmp_path)
+    volumes = open_bundle(make_model(axis_order=(1, 0, 2)), tmp_path).plan
+    plan = dataclasses.replace(volumes, configurations=flat.plan.configurations)
+    assert rehearsed_image(plan, flat.selection, full_size=False).shape_vox == (12, 8, 14)
+
+
 def test_the_made_up_files_are_what_they_say(tmp_path):
     rng = np.random.default_rng(0)
     grid = Grid(
