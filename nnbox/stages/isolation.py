@@ -35,13 +35,15 @@ _LIMITED = (
     "import os, resource, sys; size = int(sys.argv[1]); resource.setrlimit(resource.RLIMIT_DATA, (size, size)); "
     "os.execvp(sys.argv[2], sys.argv[2:])"
 )
-# It must be this very Python with its own library, able to start itself, that finds nnbox and the job's folders.
+# It must be this very Python with its own library, able to start itself, that finds this very nnbox and the job's folders:
+# what lies below /tmp is not to be seen from a root of the job's own.
 _PROBE = """
 import os, subprocess, sys
 assert os.__file__ == sys.argv[1]
 subprocess.run([sys.executable, "-c", ""], check=True)
 sys.path.insert(0, sys.argv[2])
 import nnbox.errors
+assert os.path.dirname(nnbox.errors.__file__) == os.path.join(sys.argv[2], "nnbox")
 for folder in sys.argv[3:]:
     os.listdir(folder)
 """
