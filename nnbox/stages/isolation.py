@@ -35,7 +35,7 @@ _LIMITED = (
     "import os, resource, sys; size = int(sys.argv[1]); resource.setrlimit(resource.RLIMIT_DATA, (size, size)); "
     "os.execvp(sys.argv[2], sys.argv[2:])"
 )
-# It must be this very Python with its own library, able to start itself, that finds this very nnbox and the job's folders:
+# It must be this very Python with its own library, able to start itself, that finds this nnbox and the job's folders:
 # what lies below /tmp is not to be seen from a root of the job's own.
 _PROBE = """
 import os, subprocess, sys
