@@ -7,6 +7,7 @@ def test_a_handed_over_model_predicts_one_case_as_on_the_platform(trained, volum
     volume, _ = trained
     results, model = volumes("results"), volumes("model")
     words = ("handover", "--model", "/input/nnbox/model", "--input-slugs", "mri", "--output-slug", "lesions")
+    words += ("--renumber-labels",)
     mounts = ("-v", f"{volume}:/input:ro", "-v", f"{results}:/output")
     rehearsed = nnbox(*words, "--output", "/output/handover", options=("--network", "none", *mounts))
     assert "model.tar.gz" in rehearsed.out
