@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from nnbox.errors import DataError, Problem, Severity
 from nnbox.geometry import Shape3, Spacing3
-from nnbox.imaging.statistics import ForegroundValues
+from nnbox.imaging.intensities import Bins, CaseCounts
 from nnbox.records.dataset import Case, Dataset, FileState, InputDigests, Label
-from nnbox.records.fingerprint import CaseFingerprint
+from nnbox.records.fingerprint import CaseFingerprint, Intensity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +68,14 @@ class CaseTask:
     known: dict[str, FileState]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondTask:
+    """One labelled case to read a second time, and the bins of each channel to look into."""
+
+    case: CaseTask
+    bins: tuple[Bins, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CaseReading:
     """What one case gave: findings, and as far as it could be read, facts and its part of the fingerprint."""
@@ -76,7 +84,7 @@ class CaseReading:
     problems: tuple[Problem, ...] = ()
     facts: CaseFacts | None = None
     fingerprint: CaseFingerprint | None = None
-    foreground: ForegroundValues | None = None
+    foreground: CaseCounts | None = None
     digests: tuple[tuple[str, FileState], ...] = ()
 
 
@@ -92,7 +100,7 @@ class IntakeResult:
         digests: of every image and label file.
         facts: of every case that could be read, training cases first, sorted by name.
         fingerprints: of every training case that is whole, sorted by name.
-        foreground: foreground intensities of the same cases, in the same order.
+        intensities: of each channel over their foreground; None with errors, or where there is no foreground.
     """
 
     task: str
@@ -102,7 +110,7 @@ class IntakeResult:
     digests: InputDigests
     facts: tuple[CaseFacts, ...]
     fingerprints: tuple[CaseFingerprint, ...]
-    foreground: tuple[ForegroundValues, ...]
+    intensities: tuple[Intensity, ...] | None
 
     @property
     def errors(self) -> tuple[Problem, ...]:

@@ -12,10 +12,11 @@ from nnbox.geometry import Grid
 from nnbox.imaging.examine import examine, file_state
 from nnbox.imaging.header import FindingKind, ImageHeader, ImageReadError, refused
 from nnbox.imaging.integrity import companion_files, file_findings
-from nnbox.imaging.io import as_image, as_labels, read_labels
+from nnbox.imaging.intensities import FineCounts
+from nnbox.imaging.io import as_image, as_labels, read_image, read_labels
 from nnbox.imaging.label_values import to_consecutive
-from nnbox.imaging.statistics import case_fingerprint, foreground_values
-from nnbox.intake.facts import CaseFacts, CaseReading, CaseTask
+from nnbox.imaging.statistics import case_fingerprint, foreground_counts, foreground_fine_counts
+from nnbox.intake.facts import CaseFacts, CaseReading, CaseTask, SecondTask
 from nnbox.intake.grids import GRID_TOLERANCE_VOX, corner_displacement_vox, describe, orientation
 from nnbox.records.dataset import FileState
 from nnbox.records.endings import PICTURE_ENDINGS, image_ending
@@ -55,6 +56,20 @@ def label_values(task: CaseTask) -> tuple[int, ...]:
     return tuple(int(value) for value in np.unique(labels))
 
 
+def count_again(task: SecondTask) -> FineCounts:
+    """Count a labelled case's intensities in bins; the case was read before and found whole.
+
+    Raises:
+        ImageReadError: that is no longer so.
+    """
+    root, case = Path(task.case.root), task.case.case
+    image, _ = read_image([root / file for file in case.images], replace_nonfinite=task.case.replace_nonfinite)
+    if case.label is None:
+        raise ValueError(f"case {case.name} has no labels")
+    labels, _ = read_labels(root / case.label)
+    return foreground_fine_counts(image, labels, task.bins)
+
+
 class _Reader:
     """The findings of one case while it is read."""
 
@@ -79,7 +94,7 @@ class _Reader:
             if image is not None and labels is not None:
                 count = len(self._task.labels or ())
                 fingerprint = case_fingerprint(case.name, image, labels, grid, count)
-                foreground = foreground_values(image, labels)
+                foreground = foreground_counts(image, labels)
         return CaseReading(
             name=case.name,
             problems=tuple(self._problems),

@@ -6,20 +6,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from nnbox.errors import Problem, Severity
-from nnbox.imaging.statistics import combine_intensities
+from nnbox.errors import DataError, Problem, Severity
+from nnbox.imaging.intensities import IntensityTally
 from nnbox.intake.advice import label_findings, training_findings
 from nnbox.intake.agreement import channel_problems, dimension_problems
 from nnbox.intake.choices import channel_names, channels_of, mirror_axes, printable, recorded, without_excluded
-from nnbox.intake.facts import CaseReading, CaseTask, IntakeResult
+from nnbox.intake.facts import CaseReading, CaseTask, IntakeResult, SecondTask
 from nnbox.intake.options import IntakeOptions
 from nnbox.intake.tables import read_patients, read_splits
-from nnbox.intake.workers import read_cases, values_of_cases
+from nnbox.intake.workers import count_cases_again, read_cases, values_of_cases
 from nnbox.layouts.detect import detect
 from nnbox.layouts.draft import LayoutDraft
 from nnbox.records.dataset import Case, Dataset, InputDigests, Label
 from nnbox.records.endings import split_ending
-from nnbox.records.fingerprint import Fingerprint
+from nnbox.records.fingerprint import Fingerprint, Intensity
 
 Purpose = Literal["train", "predict"]
 _MOST_INFERRED_LABELS = 255
@@ -34,7 +34,9 @@ class _Found:
     labels: tuple[Label, ...] | None
     cases: tuple[Case, ...]
     test_cases: tuple[Case, ...]
+    tasks: tuple[CaseTask, ...]
     readings: tuple[CaseReading, ...]
+    tally: IntensityTally
     problems: tuple[Problem, ...]
 
 
@@ -66,15 +68,16 @@ def take_in(
     problems = tuple(map(_printable, sorted(problems, key=lambda problem: problem.severity is not Severity.ERROR)))
     whole = [reading for reading in found.readings if reading.fingerprint is not None]
     warnings = tuple(problem for problem in problems if problem.severity is Severity.WARNING)
+    sound = warnings == problems
     return IntakeResult(
         task=dataset.task,
         found=dataset,
-        dataset=replace(dataset, warnings=warnings) if warnings == problems else None,
+        dataset=replace(dataset, warnings=warnings) if sound else None,
         problems=problems,
         digests=InputDigests(files=dict(sorted(pair for reading in found.readings for pair in reading.digests))),
         facts=tuple(reading.facts for reading in found.readings if reading.facts is not None),
         fingerprints=tuple(reading.fingerprint for reading in whole if reading.fingerprint is not None),
-        foreground=tuple(reading.foreground for reading in whole if reading.foreground is not None),
+        intensities=_intensities(found, workers) if sound else None,
     )
 
 
@@ -97,14 +100,28 @@ def fingerprint_of(result: IntakeResult) -> Fingerprint:
         DataError: the data set has errors, no training cases, or no foreground.
     """
     dataset = result.require_dataset()
+    if result.intensities is None:
+        raise DataError("no training case has a foreground voxel, so there are no intensities to measure")
     return Fingerprint(
         task=dataset.task,
         dimension=dataset.dimension,
         channels=dataset.channels,
         labels=dataset.labels,
         cases=result.fingerprints,
-        intensities=combine_intensities(result.foreground),
+        intensities=result.intensities,
     )
+
+
+def _intensities(found: _Found, workers: int) -> tuple[Intensity, ...] | None:
+    """Finish the statistics of the foreground, with a second pass over the labelled cases where one is needed."""
+    if found.tally.is_empty:
+        return None
+    bins = found.tally.unresolved()
+    if any(bins):
+        again = [SecondTask(case=task, bins=bins) for task in found.tasks if task.case.label is not None]
+        for fine in count_cases_again(again, workers):
+            found.tally.add_fine(fine)
+    return found.tally.intensities()
 
 
 def _read(root: Path, options: IntakeOptions, workers: int, known: InputDigests | None, *, training: bool) -> _Found:
@@ -130,13 +147,19 @@ def _read(root: Path, options: IntakeOptions, workers: int, known: InputDigests 
     label_problems: tuple[Problem, ...] = ()
     if draft.labels is None and draft.layout == "bare":
         labels, label_problems = _inferred_labels(values_of_cases(tasks, workers))
-    readings = read_cases([replace(task, labels=labels) for task in tasks], workers)
+    tally, readings = IntensityTally(), []
+    for reading in read_cases([replace(task, labels=labels) for task in tasks], workers):
+        if reading.foreground is not None:
+            tally.add(reading.foreground)
+        readings.append(replace(reading, foreground=None))  # counted; what is kept of a case must be small
     return _Found(
         draft=draft,
         labels=labels,
         cases=cases,
         test_cases=chosen.test_cases,
-        readings=readings,
+        tasks=tuple(tasks),
+        readings=tuple(readings),
+        tally=tally,
         problems=(
             *chosen.problems,
             *patient_problems,

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from nnbox.errors import Problem, Severity
-from nnbox.intake.facts import CaseReading, CaseTask
-from nnbox.intake.read_case import label_values, read_case
+from nnbox.errors import DataError, Problem, Severity
+from nnbox.imaging.intensities import FineCounts
+from nnbox.intake.facts import CaseReading, CaseTask, SecondTask
+from nnbox.intake.read_case import count_again, label_values, read_case
 from nnbox.processes import process_pool, submit_all
 
+_AHEAD = 8
+_Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
 
-def read_cases(tasks: Sequence[CaseTask], workers: int) -> tuple[CaseReading, ...]:
-    """Read every case, in order; see `nnbox.intake.read_case`."""
+def read_cases(tasks: Sequence[CaseTask], workers: int) -> Iterator[CaseReading]:
+    """Read every case and yield what it gave, in order; see `nnbox.intake.read_case`."""
     return _run(read_case, tasks, workers, _killed)
 
 
@@ -25,37 +29,46 @@ def values_of_cases(tasks: Sequence[CaseTask], workers: int) -> tuple[int, ...]:
     return tuple(sorted({value for values in found for value in values}))
 
 
+def count_cases_again(tasks: Sequence[SecondTask], workers: int) -> Iterator[FineCounts]:
+    """Read the labelled cases once more for their intensities; see `nnbox.intake.read_case.count_again`.
+
+    Raises:
+        DataError: a case cannot be read any more.
+    """
+    return _run(count_again, tasks, workers, _killed_again)
+
+
 def _run(
-    work: Callable[[CaseTask], _Result],
-    tasks: Sequence[CaseTask],
+    work: Callable[[_Task], _Result],
+    tasks: Sequence[_Task],
     workers: int,
-    killed: Callable[[CaseTask], _Result],
-) -> tuple[_Result, ...]:
+    killed: Callable[[_Task], _Result],
+) -> Iterator[_Result]:
     if workers <= 1 or len(tasks) <= 1:
-        return tuple(work(task) for task in tasks)
-    results: list[_Result] = []
-    count = min(workers, len(tasks))
-    while len(results) < len(tasks):
-        before = len(results)
-        whole = _collect(work, tasks[before:], count, results)
-        if not whole and count == 1:
-            # Alone in its process, the first unfinished case is the one that ended it.
-            results.append(killed(tasks[len(results)]))
-        count = count if whole else 1
-    return tuple(results)
+        yield from map(work, tasks)
+        return
+    count, done = min(workers, len(tasks)), 0
+    while done < len(tasks):
+        try:
+            for result in _collect(work, tasks[done:], count):
+                yield result
+                done += 1
+        except BrokenProcessPool:
+            if count == 1:
+                # Alone in its process, the first unfinished case is the one that ended it.
+                yield killed(tasks[done])
+                done += 1
+            count = 1
 
 
-def _collect(
-    work: Callable[[CaseTask], _Result], tasks: Sequence[CaseTask], count: int, results: list[_Result]
-) -> bool:
-    """Append results in order; False if a worker process died before the end."""
-    try:
-        with process_pool(count) as pool:
-            for future in submit_all(pool, work, tasks):
-                results.append(future.result())
-    except BrokenProcessPool:
-        return False
-    return True
+def _collect(work: Callable[[_Task], _Result], tasks: Sequence[_Task], count: int) -> Iterator[_Result]:
+    """Yield results in order; only a few are ever waiting, so that their number costs no memory."""
+    with process_pool(count) as pool:
+        waiting = deque(submit_all(pool, work, tasks[: _AHEAD * count]))
+        for next_task in range(len(waiting), len(tasks) + len(waiting)):
+            result = waiting.popleft().result()
+            waiting.extend(submit_all(pool, work, tasks[next_task : next_task + 1]))
+            yield result
 
 
 def _killed(task: CaseTask) -> CaseReading:
@@ -68,3 +81,7 @@ def _killed(task: CaseTask) -> CaseReading:
         file=task.case.images[0],
     )
     return CaseReading(name=task.case.name, problems=(problem,))
+
+
+def _killed_again(task: SecondTask) -> FineCounts:
+    raise DataError(f"{task.case.root} cannot be read a second time", _killed(task.case).problems)

@@ -1,71 +1,25 @@
-"""The fingerprint's numbers against numpy on everything at once."""
+"""What a case adds to the fingerprint."""
 
 from __future__ import annotations
 
 import numpy as np
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from nnbox.errors import DataError
 from nnbox.geometry import Grid
-from nnbox.imaging import statistics
-from nnbox.imaging.statistics import case_fingerprint, combine_intensities, foreground_values
+from nnbox.imaging.statistics import case_fingerprint, foreground_counts, foreground_fine_counts
 
 
-def _case(rng, *, whole_numbers, voxels=600):
-    image = rng.normal(200, 90, size=(2, 1, 1, voxels)).astype(np.float32)
-    if whole_numbers:
-        image = np.rint(image)
-    return image, rng.integers(-1, 3, size=(1, 1, voxels)).astype(np.int32)
-
-
-@pytest.mark.parametrize("whole_numbers", [True, False])
-@pytest.mark.parametrize("merge_often", [True, False])
-def test_statistics_equal_numpys_over_all_foreground_voxels(whole_numbers, merge_often, monkeypatch):
-    if merge_often:
-        monkeypatch.setattr(statistics, "_PENDING_VALUES", 10)
+def test_the_foreground_of_every_channel_is_counted():
     rng = np.random.default_rng(0)
-    cases = [_case(rng, whole_numbers=whole_numbers, voxels=size) for size in (600, 7, 4000, 1, 900)]
-    found = combine_intensities(foreground_values(*case) for case in cases)
-    assert len(found) == 2
-    for channel, intensity in enumerate(found):
-        voxels = np.concatenate([image[channel][labels > 0] for image, labels in cases]).astype(np.float64)
-        low, high = np.percentile(voxels, [0.5, 99.5])
-        assert intensity.voxels == voxels.size
-        assert intensity.minimum == voxels.min()
-        assert intensity.maximum == voxels.max()
-        np.testing.assert_allclose(
-            [intensity.mean, intensity.sd, intensity.percentile_00_5, intensity.percentile_99_5],
-            [voxels.mean(), voxels.std(), low, high],
-            rtol=1e-12,
-        )
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.integers(-1000, 1000), min_size=1, max_size=400), st.integers(0, 9))
-def test_the_order_of_the_cases_does_not_matter(values, seed):
-    rng = np.random.default_rng(seed)
-    parts = np.array_split(np.array(values, dtype=np.float32), 3)
-    cases = [foreground_values(part.reshape(1, 1, 1, -1), np.ones((1, 1, part.size), dtype=np.int32)) for part in parts]
-    shuffled = [cases[index] for index in rng.permutation(3)]
-    assert combine_intensities(cases) == combine_intensities(shuffled)
-    np.testing.assert_allclose(combine_intensities(cases)[0].percentile_99_5, np.percentile(values, 99.5), rtol=1e-12)
-
-
-def test_whole_numbers_are_held_by_distinct_value():
-    image = np.tile(np.arange(-5, 5, dtype=np.float32), 1000).reshape(1, 10, 100, 10)
-    found = foreground_values(image, np.ones((10, 100, 10), dtype=np.int32))
-    assert found.values[0].tolist() == list(range(-5, 5))
-    assert found.counts[0].tolist() == [1000] * 10
-
-
-def test_no_foreground_anywhere_is_said_in_words():
-    empty = foreground_values(np.ones((1, 1, 1, 4), dtype=np.float32), np.zeros((1, 1, 4), dtype=np.int32))
-    with pytest.raises(DataError, match="no training case has a foreground voxel"):
-        combine_intensities([empty, empty])
-    with pytest.raises(DataError, match="no training case has a foreground voxel"):
-        combine_intensities([])
+    image = rng.normal(200, 90, (2, 3, 4, 5)).astype(np.float32)
+    labels = rng.integers(-1, 3, (3, 4, 5)).astype(np.int32)
+    found = foreground_counts(image, labels)
+    for channel, counts in zip(image, found, strict=True):
+        assert np.array_equal(np.repeat(counts.values, counts.counts), np.sort(channel[labels > 0]))
+    bins = ((32768 + 0x4348,), ())  # 200 to 201, in the first channel
+    first, second = foreground_fine_counts(image, labels, bins)
+    voxels = image[0][labels > 0]
+    assert first.sum() == np.count_nonzero((voxels >= 200) & (voxels < 201))
+    assert second.shape == (0, 65536)
 
 
 def test_a_case_is_measured_in_source_order():

@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from nnbox.errors import DataError
+from nnbox.imaging import intensities
 from nnbox.intake.options import IntakeOptions
 from nnbox.intake.take_in import fingerprint_of, take_in
 from nnbox.layouts.detect import detect
@@ -215,3 +216,17 @@ def test_one_rgb_picture_is_three_channels_in_the_nnunet_v2_layout(tmp_path):
     assert [case.channels for case in result.facts] == [3] * 5
     (root / "dataset.json").write_text(json.dumps({**document, "file_ending": ".png", "channel_names": {"0": "R"}}))
     assert "it has 3 channel(s)" in take_in(root, IntakeOptions(), workers=1).errors[0].what
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_second_pass_over_the_cases_gives_the_same_fingerprint(make_toy, monkeypatch, workers):
+    toy = make_toy("a").decathlon()
+    reference = fingerprint_of(toy.take_in())
+    monkeypatch.setattr(intensities._Channel, "_MOST_VALUES", 3)  # in this process, where the cases are joined
+    found = fingerprint_of(toy.take_in(workers=workers))
+    assert found.cases == reference.cases
+    for one, other in zip(found.intensities, reference.intensities, strict=True):
+        assert (one.percentile_00_5, one.percentile_99_5, one.minimum, one.maximum, one.voxels) == (
+            *(other.percentile_00_5, other.percentile_99_5, other.minimum, other.maximum, other.voxels),
+        )
+        assert (one.mean, one.sd) == (pytest.approx(other.mean, rel=1e-12), pytest.approx(other.sd, rel=1e-12))
