@@ -9,7 +9,7 @@ import contextlib
 import uuid
 
 import pytest
-from container import IMAGE, TINY, docker, nnbox, shell
+from container import IMAGE, TINY, cards, docker, nnbox, shell
 
 
 @pytest.fixture(scope="session")
@@ -59,4 +59,4 @@ def trained(volumes, folder):
     """A volume with the data set and a finished run beside it, and what that run printed."""
     volume = volumes("trained")
     shell("cp -r /from/. /input", "-v", f"{volume}:/input", "-v", f"{folder}:/from:ro", user="1000:1000")
-    return volume, nnbox("train", *TINY, options=("--gpus", "all", "-v", f"{volume}:/input"))
+    return volume, nnbox("train", *TINY, options=(*cards(), "-v", f"{volume}:/input"))

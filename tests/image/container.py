@@ -5,6 +5,7 @@ The name of the image is nnbox, as in the README; ``DOCKER`` names the client.
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 import subprocess
@@ -41,6 +42,13 @@ def docker(*words, timeout=240, check=False):
     return result
 
 
+@functools.cache
+def cards():
+    """``--gpus all`` as in the README, where the engine takes it; one without the NVIDIA toolkit refuses it."""
+    wanted = ("--gpus", "all")
+    return wanted if docker("run", "--rm", *wanted, "--entrypoint", "true", IMAGE).code == 0 else ()
+
+
 def nnbox(*words, options=(), check=True, timeout=240):
     """`docker run OPTIONS nnbox WORDS`, the container removed at the end."""
     done = docker("run", "--rm", *options, IMAGE, *words, timeout=timeout)
@@ -66,3 +74,25 @@ def printed_line(text):
     lines = [line.strip() for line in text.splitlines() if line.strip().startswith("docker run ")]
     assert len(lines) == 1, text
     return lines[0]
+
+
+def started(name):
+    """Wait until a container that is being started is there."""
+    for _ in range(600):
+        if docker("inspect", name).code == 0:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{name} was not started")
+
+
+def wait_for(name, *words, seconds=120):
+    """Wait until a running container has printed these words."""
+    started(name)
+    for _ in range(10 * seconds):
+        printed = docker("logs", name).out
+        if all(word in printed for word in words):
+            return
+        if docker("inspect", "--format", "{{.State.Running}}", name).out.strip() == "false":
+            break
+        time.sleep(0.1)
+    raise AssertionError(f"{words} was not said: {docker('logs', name)}")

@@ -1,10 +1,9 @@
 """Every exit code that the README lists, each met in a container."""
 
 import subprocess
-import time
 
 import pytest
-from container import DOCKER, IMAGE, TINY, docker, nnbox, shell
+from container import DOCKER, IMAGE, TINY, cards, docker, nnbox, shell, wait_for
 
 
 def test_a_container_without_words_says_what_to_do():
@@ -36,7 +35,7 @@ def test_4_no_feasible_plan(folder):
 
 
 def test_5_a_card_that_is_not_there(filled):
-    done = nnbox("train", "--device", "cuda", options=("--gpus", "all", "-v", f"{filled}:/input"), check=False)
+    done = nnbox("train", "--device", "cuda", options=(*cards(), "-v", f"{filled}:/input"), check=False)
     assert done.code == 5
     assert "0 CUDA devices are visible" in done.err
     assert "--gpus all" in done.err
@@ -101,10 +100,7 @@ def test_70_a_bug_asks_to_be_reported(tmp_path):
 def test_130_143_and_137_tell_what_ended_it(filled, signal, code):
     words = ["run", "--rm", "--name", f"nnbox-test-{signal}", "-v", f"{filled}:/input", IMAGE, "train", *TINY[:2]]
     running = subprocess.Popen([DOCKER, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    for _ in range(300):
-        if "device:" in docker("logs", f"nnbox-test-{signal}").out:
-            break
-        time.sleep(0.2)
+    wait_for(f"nnbox-test-{signal}", "device:")
     docker("kill", "--signal", signal, f"nnbox-test-{signal}", check=True)
     _, errors = running.communicate(timeout=30)
     assert running.returncode == code, errors

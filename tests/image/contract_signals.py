@@ -3,7 +3,7 @@
 import subprocess
 import time
 
-from container import DOCKER, IMAGE, docker, nnbox, shell
+from container import DOCKER, IMAGE, docker, nnbox, shell, wait_for
 
 # Long enough in every stage that a signal can meet it.
 _WORDS = ("train", "--configurations", "2d", "--folds", "0,1", "--epochs", "2", "--iterations", "60")
@@ -20,22 +20,12 @@ def begin(volume, name):
     )
 
 
-def wait_for(name, words, process):
-    for _ in range(1200):
-        if words in docker("logs", name).out:
-            return
-        if process.poll() is not None:
-            break
-        time.sleep(0.1)
-    raise AssertionError(f"{words!r} was not said: {docker('logs', name)}")
-
-
 def test_a_run_stopped_in_every_stage_ends_as_if_it_had_never_been_stopped(filled):
     for number, moment in enumerate(_MOMENTS):
         name = f"nnbox-test-stop-{number}"
         process = begin(filled, name)
         try:
-            wait_for(name, moment, process)
+            wait_for(name, moment)
             started = time.monotonic()
             docker("stop", "--time", "30", name, check=True)
             seconds = time.monotonic() - started
@@ -60,7 +50,7 @@ def test_a_memory_kill_is_explained_by_the_next_start(filled):
     name = "nnbox-test-oom"
     process = begin(filled, name)
     try:
-        wait_for(name, "preprocess:", process)
+        wait_for(name, "preprocess:")
         docker("kill", name, check=True)  # what the kernel does when memory runs out: no warning, code 137
         process.communicate(timeout=60)
     finally:

@@ -6,8 +6,11 @@
 #   engine.sh down    stop the dockerd that 'up' started and undo its network changes
 # NNBOX_FAKE_GPU=1 lets `--gpus all` be accepted where there is no card.
 set -euo pipefail
-STATE=${NNBOX_ENGINE_STATE:-/var/lib/nnbox-engine}
-RUN=/run/nnbox-engine
+if [ "$(id -u)" = 0 ]; then   # only root can start an engine; another user may use the one that is there
+  STATE=${NNBOX_ENGINE_STATE:-/var/lib/nnbox-engine} RUN=/run/nnbox-engine
+else
+  STATE=${NNBOX_ENGINE_STATE:-$HOME/.cache/nnbox-engine} RUN=${XDG_RUNTIME_DIR:-/tmp}/nnbox-engine-$(id -u)
+fi
 SOCK=$RUN/docker.sock
 PIDF=$RUN/dockerd.pid
 SUITE=${NNBOX_BASE_SUITE:-bookworm}          # Python 3.11, as the local CPU torch wheel
