@@ -238,7 +238,8 @@ def _largest() -> Pair:
 
 
 def _statistics(kind: str) -> Pair:
-    from nnbox.imaging.intensities import combine_intensities, count_channel, count_fine
+    from nnbox.imaging.counts import count_channel, count_fine
+    from nnbox.imaging.intensities import combine_intensities
 
     rng = np.random.default_rng(_SEED)
     cases = [rng.normal(100, 300, 500_000).astype(np.float32) for _ in range(60)]

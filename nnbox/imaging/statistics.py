@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from nnbox.geometry import Grid, tidy_spacing_mm
 from nnbox.imaging.components import component_counts
+from nnbox.imaging.counts import Bins, CaseCounts, FineCounts, count_channel, count_fine
 from nnbox.imaging.crop import nonzero_box
-from nnbox.imaging.intensities import Bins, CaseCounts, FineCounts, count_channel, count_fine
 from nnbox.records.fingerprint import CaseFingerprint
 
 

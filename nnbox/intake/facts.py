@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nnbox.errors import DataError, Problem, Severity
 from nnbox.geometry import Shape3, Spacing3
-from nnbox.imaging.intensities import Bins, CaseCounts
+from nnbox.imaging.counts import Bins, CaseCounts
 from nnbox.records.dataset import Case, Dataset, FileState, InputDigests, Label
 from nnbox.records.fingerprint import CaseFingerprint, Intensity
 

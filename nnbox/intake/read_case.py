@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from nnbox.errors import Problem, Severity
 from nnbox.geometry import Grid
+from nnbox.imaging.counts import FineCounts
 from nnbox.imaging.examine import examine, file_state
 from nnbox.imaging.header import FindingKind, ImageHeader, ImageReadError, refused
 from nnbox.imaging.integrity import companion_files, file_findings
-from nnbox.imaging.intensities import FineCounts
 from nnbox.imaging.io import as_image, as_labels, read_image, read_labels
 from nnbox.imaging.label_values import to_consecutive
 from nnbox.imaging.statistics import case_fingerprint, foreground_counts, foreground_fine_counts

@@ -8,7 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from nnbox.errors import DataError, Problem, Severity
-from nnbox.imaging.intensities import FineCounts
+from nnbox.imaging.counts import FineCounts
 from nnbox.intake.facts import CaseReading, CaseTask, SecondTask
 from nnbox.intake.read_case import count_again, label_values, read_case
 from nnbox.processes import process_pool, submit_all

@@ -1,10 +1,9 @@
-"""Which device computes, chosen once and said aloud."""
+"""Which device computes, chosen once and said aloud. Torch takes a second to import: only who asks it waits."""
 
+# ruff: noqa: PLC0415
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import torch
 
 from nnbox.errors import ResourceError, UsageError
 
@@ -32,12 +31,28 @@ class Device:
 def forget_card_peak(device: Device) -> None:
     """Begin to count the card's peak memory anew."""
     if device.is_cuda:
+        import torch
+
         torch.cuda.reset_peak_memory_stats(device.name)
 
 
 def peak_card_bytes(device: Device) -> int | None:
     """Return the most memory torch has held on the card since it was last asked to forget; None for the CPU."""
-    return int(torch.cuda.max_memory_reserved(device.name)) if device.is_cuda else None
+    if not device.is_cuda:
+        return None
+    import torch
+
+    return int(torch.cuda.max_memory_reserved(device.name))
+
+
+def no_device(wanted: str) -> Device:
+    """Return what stands for the device of a run that computes no network; ``wanted`` is checked for its form only.
+
+    Raises:
+        UsageError: see `choose_device`.
+    """
+    _card_number(wanted)
+    return Device(name="none", description="no network is computed", memory_bytes=None)
 
 
 def choose_device(wanted: str) -> Device:
@@ -47,9 +62,9 @@ def choose_device(wanted: str) -> Device:
         UsageError: ``wanted`` is none of these.
         ResourceError: a card was asked for and is not there.
     """
-    kind, _, number = wanted.partition(":")
-    if wanted not in {"auto", "cpu", "cuda"} and not (kind == "cuda" and number.isdecimal()):
-        raise UsageError(f"--device {wanted}: expected auto, cpu, cuda or cuda:N")
+    number = _card_number(wanted)
+    import torch
+
     if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
         return Device(name="cpu", description=f"CPU, {torch.get_num_threads()} threads", memory_bytes=None)
     index = int(number or 0)
@@ -62,3 +77,10 @@ def choose_device(wanted: str) -> Device:
     properties = torch.cuda.get_device_properties(index)
     description = f"{properties.name}, {properties.total_memory / 1e9:.1f} GB"
     return Device(name=f"cuda:{index}", description=description, memory_bytes=int(properties.total_memory))
+
+
+def _card_number(wanted: str) -> str:
+    kind, _, number = wanted.partition(":")
+    if wanted not in {"auto", "cpu", "cuda"} and not (kind == "cuda" and number.isdecimal()):
+        raise UsageError(f"--device {wanted}: expected auto, cpu, cuda or cuda:N")
+    return number

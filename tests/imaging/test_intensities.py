@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnbox.errors import DataError
-from nnbox.imaging import intensities
-from nnbox.imaging.intensities import IntensityTally, combine_intensities, count_channel, count_fine
+from nnbox.imaging import counts, intensities
+from nnbox.imaging.counts import count_channel, count_fine
+from nnbox.imaging.intensities import IntensityTally, combine_intensities
 
 _floats = st.floats(-1e6, 1e6, width=32)
 WAYS = ("values", "bins", "values, then bins", "some cases by values")
@@ -27,13 +28,13 @@ def combined(cases):
 
 def choose_way(way, patch):
     if way == "bins":
-        patch.setattr(intensities, "_SORTED_VOXELS", -1)
-        patch.setattr(intensities, "_COUNTABLE_RANGE", -1)
+        patch.setattr(counts, "_SORTED_VOXELS", -1)
+        patch.setattr(counts, "_COUNTABLE_RANGE", -1)
     elif way == "values, then bins":
         patch.setattr(intensities._Channel, "_MOST_VALUES", 30)
         patch.setattr(intensities._Channel, "_PENDING_VALUES", 10)
     elif way == "some cases by values":
-        patch.setattr(intensities, "_SORTED_VOXELS", 800)
+        patch.setattr(counts, "_SORTED_VOXELS", 800)
 
 
 def assert_equals_numpy(found, voxels):
@@ -101,7 +102,7 @@ def test_whole_numbers_far_from_zero_are_counted_too(offset):
 
 @pytest.mark.parametrize("cases", [3, 300])
 def test_what_is_held_does_not_grow_with_the_number_of_cases(cases, monkeypatch):
-    monkeypatch.setattr(intensities, "_SORTED_VOXELS", 500)
+    monkeypatch.setattr(counts, "_SORTED_VOXELS", 500)
     monkeypatch.setattr(intensities._Channel, "_PENDING_VALUES", 1000)
     rng = np.random.default_rng(1)
     tally = IntensityTally()

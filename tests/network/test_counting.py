@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from nnbox.network.counting import feature_elements, operations_per_voxel, parameter_count
+from nnbox.network.counting import operations_per_voxel, parameter_count
+from nnbox.network.elements import feature_elements
 from nnbox.network.unet import build_network
 from nnbox.records.plan import Topology
 

@@ -8,7 +8,8 @@ import math
 import pytest
 import torch
 
-from nnbox.network.counting import feature_elements, parameter_count
+from nnbox.network.counting import parameter_count
+from nnbox.network.elements import feature_elements
 from nnbox.network.unet import UNet
 from nnbox.records.dataset import Choices
 from nnbox.rules.budget import memory_proxy
@@ -113,6 +114,8 @@ def test_every_feature_map_has_the_size_that_the_poolings_leave(plans):
 def test_parameters_are_those_of_the_formula(plans):
     for plan, item in _each(plans):
         assert parameter_count(item.topology) == _parameters(item.topology), (plan.task, item.name)
+        counted = sum(parameter.numel() for parameter in UNet(item.topology).parameters())
+        assert parameter_count(item.topology) == counted, (plan.task, item.name)
 
 
 def test_the_second_stage_has_only_its_first_convolution_larger(plans):
