@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import forkserver
 from typing import TypeVar
 
 from nnbox.interruption import ignore_signals, whole
@@ -19,17 +20,23 @@ _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
 
-@contextlib.contextmanager
-def process_pool(count: int, *, preload: Sequence[str] = ()) -> Iterator[ProcessPoolExecutor]:
-    """Give a pool for the time of the block; when the block is left by an exception, its workers are killed.
+def start_server(preload: Sequence[str]) -> None:
+    """Start the server that forks all worker processes, unless it runs; return while it still imports.
+
+    A worker begins with what the server has imported, so that importing is done once, and beside the caller's own.
 
     Args:
-        count: worker processes.
-        preload: modules that the server which forks them imports once.
+        preload: modules that workers need.
     """
+    # "__main__" first: else every worker would run the command's script anew to find its functions.
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["__main__", *preload])
+    forkserver.ensure_running()
+
+
+@contextlib.contextmanager
+def process_pool(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Give a pool of so many workers for the time of the block; if it is left by an exception, they are killed."""
     context = multiprocessing.get_context("forkserver")
-    if preload:
-        context.set_forkserver_preload(list(preload))
     others = {process.pid for process in multiprocessing.active_children()}
     pool = ProcessPoolExecutor(
         max_workers=count, mp_context=context, initializer=begin_as_worker, initargs=(os.getpid(),)

@@ -11,9 +11,10 @@ from nnbox.errors import DataError, Problem, Severity
 from nnbox.imaging.counts import FineCounts
 from nnbox.intake.facts import CaseReading, CaseTask, SecondTask
 from nnbox.intake.read_case import count_again, label_values, read_case
-from nnbox.processes import process_pool, submit_all
+from nnbox.processes import process_pool, start_server, submit_all
 
 _AHEAD = 8
+_PRELOADED = ("nnbox.intake.read_case",)
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
@@ -63,6 +64,7 @@ def _run(
 
 def _collect(work: Callable[[_Task], _Result], tasks: Sequence[_Task], count: int) -> Iterator[_Result]:
     """Yield results in order; only a few are ever waiting, so that their number costs no memory."""
+    start_server(_PRELOADED)
     with process_pool(count) as pool:
         waiting = deque(submit_all(pool, work, tasks[: _AHEAD * count]))
         for next_task in range(len(waiting), len(tasks) + len(waiting)):

@@ -7,11 +7,23 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from nnbox.errors import ResourceError
-from nnbox.processes import process_pool, submit_all
+from nnbox.processes import process_pool, start_server, submit_all
 
-_PRELOADED = ["nnbox.training.worker", "nnbox.imaging.prepare", "nnbox.imaging.io", "nnbox.evaluation.scores"]
+_PRELOADED = (
+    "nnbox.intake.read_case",
+    "nnbox.imaging.prepare",
+    "nnbox.training.store",
+    "nnbox.stages.preprocess",
+    "nnbox.training.worker",
+    "nnbox.evaluation.scores",
+)
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
+
+
+def start_workers() -> None:
+    """Start what worker processes are forked from: early, since it has much to import; see `start_server`."""
+    start_server(_PRELOADED)
 
 
 def run_all(work: Callable[[_Task], _Result], tasks: Sequence[_Task], *, workers: int) -> Iterator[_Result]:
@@ -24,9 +36,9 @@ def run_all(work: Callable[[_Task], _Result], tasks: Sequence[_Task], *, workers
     if count <= 1:
         yield from map(work, tasks)
         return
+    start_workers()
     try:
-        # One server serves this pool and the training workers: what both need is imported once.
-        with process_pool(count, preload=_PRELOADED) as pool:
+        with process_pool(count) as pool:
             for future in submit_all(pool, work, tasks):
                 yield future.result()
     except BrokenProcessPool:
