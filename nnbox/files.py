@@ -34,11 +34,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def atomic_paths(paths: Sequence[Path]) -> Iterator[tuple[Path, ...]]:
     """Yield temporary paths for several files; on success flush all to disk, then rename all, in order.
 
-    Each file is whole or absent, as with `atomic_path`; the last one is there only when all are. Each folder is flushed
-    once.
+    Each file is whole or absent, as with `atomic_path`, and the last one is there only when all are. For that they last
+    when the power fails, the caller flushes their folders, once for many files; till then they may be absent again.
     """
-    folders = tuple(dict.fromkeys(path.parent for path in paths))
-    for folder in folders:
+    for folder in dict.fromkeys(path.parent for path in paths):
         folder.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(4)
     temporaries = tuple(path.with_name(f".part-{token}-{path.name}") for path in paths)
@@ -48,8 +47,6 @@ def atomic_paths(paths: Sequence[Path]) -> Iterator[tuple[Path, ...]]:
             flush_to_disk(temporary)
         for temporary, path in zip(temporaries, paths, strict=True):
             temporary.replace(path)
-        for folder in folders:
-            flush_to_disk(folder)
     finally:
         for temporary in temporaries:
             with contextlib.suppress(FileNotFoundError):
@@ -57,11 +54,21 @@ def atomic_paths(paths: Sequence[Path]) -> Iterator[tuple[Path, ...]]:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Give a file a second name; a copy where the file system has no hard links. ``target`` must not exist."""
+    """Give a file a second name, atomically; a copy where the file system has no hard links.
+
+    Of the folder's entry the same holds as with `atomic_paths`.
+    """
+    temporary = target.with_name(f".part-{secrets.token_hex(4)}-{target.name}")
     try:
-        target.hardlink_to(source)
-    except OSError:
-        shutil.copyfile(source, target)
+        try:
+            temporary.hardlink_to(source)
+        except OSError:
+            shutil.copyfile(source, temporary)
+            flush_to_disk(temporary)
+        temporary.replace(target)
+    finally:
+        # Renaming a name of a file to another of its names does nothing, and leaves both.
+        temporary.unlink(missing_ok=True)
 
 
 def atomic_write_bytes(path: Path, content: bytes) -> None:

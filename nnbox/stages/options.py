@@ -20,6 +20,11 @@ class Until(StrEnum):
     SELECT = "select"
     PREDICT = "predict"
 
+    @property
+    def needs_networks(self) -> bool:
+        """Whether networks are computed before the run stops there."""
+        return self not in {Until.INTAKE, Until.PLAN, Until.PREPROCESS}
+
 
 def parse_until(word: str | None) -> Until | None:
     """Return the stage of ``--until``.
@@ -72,6 +77,11 @@ class TrainOptions:
     deterministic: bool | None = None
     restart: bool = False
     intake: IntakeOptions = field(default_factory=IntakeOptions)
+
+    @property
+    def needs_networks(self) -> bool:
+        """Whether the run computes networks."""
+        return self.until is None or self.until.needs_networks
 
     @property
     def cpu_is_wanted(self) -> bool:

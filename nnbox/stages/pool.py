@@ -14,16 +14,15 @@ _PRELOADED = (
     "nnbox.imaging.prepare",
     "nnbox.training.store",
     "nnbox.stages.preprocess",
-    "nnbox.training.worker",
-    "nnbox.evaluation.scores",
 )
+_PRELOADED_FOR_TRAINING = ("nnbox.training.worker", "nnbox.evaluation.scores")
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
 
-def start_workers() -> None:
+def start_workers(*, training: bool = False) -> None:
     """Start what worker processes are forked from: early, since it has much to import; see `start_server`."""
-    start_server(_PRELOADED)
+    start_server((*_PRELOADED, *(_PRELOADED_FOR_TRAINING if training else ())))
 
 
 def run_all(work: Callable[[_Task], _Result], tasks: Sequence[_Task], *, workers: int) -> Iterator[_Result]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnbox.files import digest_text
+from nnbox.files import digest_text, flush_to_disk
 from nnbox.imaging.io import read_image, read_labels
 from nnbox.imaging.label_values import to_consecutive
 from nnbox.imaging.prepare import PreparedArrays, prepare_each
@@ -98,9 +99,21 @@ def preprocess(context: Context, taken: TakenIn, plan: Plan, configurations: tup
     names = ", ".join(item.store for item in stores)
     already = f" ({count - len(waiting)} are done already)" if len(waiting) < count else ""
     context.journal.say("preprocess", f"preprocess: {len(waiting)} cases for {names}{already}")
-    for task, seconds in zip(waiting, run_all(prepare_case, waiting, workers=context.workers), strict=True):
-        name = task.case.name
-        context.journal.note("prepared", f"prepared {name}", {"case": name, "seconds": seconds})
+    try:
+        for task, seconds in zip(waiting, run_all(prepare_case, waiting, workers=context.workers), strict=True):
+            name = task.case.name
+            context.journal.note("prepared", f"prepared {name}", {"case": name, "seconds": seconds})
+    finally:
+        _flush_folders(waiting)
+
+
+def _flush_folders(tasks: Sequence[_Task]) -> None:
+    """Make last what was written: once for all cases, since that waits for the disk."""
+    stores = {folder for task in tasks for folder, _ in task.stores}
+    receipts = {task.receipts.path(unit.name).parent for task in tasks for unit in task.units}
+    for folder in stores | receipts:
+        if folder.is_dir():
+            flush_to_disk(folder)
 
 
 def prepare_case(task: _Task) -> float:
@@ -118,8 +131,7 @@ def prepare_case(task: _Task) -> float:
     for arrays, folders in _together(prepare_each(image, labels, grid, plan, [item for _, item in task.stores]), task):
         states |= write_to_stores(folders, case.name, arrays, grid)
     seconds = round(time.monotonic() - started, 3)
-    for unit in task.units:
-        task.receipts.write(unit, seconds=seconds, states=states)
+    task.receipts.write_some(task.units, seconds=seconds, states=states)
     return seconds
 
 

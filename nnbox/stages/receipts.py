@@ -8,14 +8,14 @@ and equal is skipped; so running the same command again *is* resuming.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from nnbox.errors import RecordError
-from nnbox.files import digest_file
-from nnbox.records.codec import read_record, write_record
+from nnbox.files import atomic_paths, digest_file
+from nnbox.records.codec import dumps, read_record, write_record
 from nnbox.records.dataset import FileState, state_of
 
 
@@ -99,27 +99,38 @@ class Receipts:
         """Whether the unit was finished from equal inputs and its outputs are intact."""
         return self.differences(unit) == () and not self.damaged(unit.name)
 
-    def write(self, unit: Unit, *, seconds: float, states: Mapping[Path, FileState] | None = None) -> Receipt:
-        """Leave the receipt of a finished unit; all its outputs must exist.
+    def write(self, unit: Unit, *, seconds: float) -> Receipt:
+        """Leave the receipt of a finished unit; all its outputs must exist."""
+        receipt = self._receipt(unit, seconds, {})
+        write_record(self.path(unit.name), receipt)
+        return receipt
+
+    def write_some(self, units: Sequence[Unit], *, seconds: float, states: Mapping[Path, FileState]) -> None:
+        """Leave the receipts of units that were done together.
+
+        The caller flushes their folders; see `atomic_paths`. A receipt that is lost with the power means that its unit
+        is done again.
 
         Args:
-            unit: what was done.
+            units: what was done; all outputs must exist.
             seconds: how long it took.
-            states: of its outputs, as far as they were taken while these were written.
+            states: of the outputs, as far as they were taken while these were written.
         """
-        states = states or {}
+        with atomic_paths([self.path(unit.name) for unit in units]) as temporaries:
+            for unit, temporary in zip(units, temporaries, strict=True):
+                temporary.write_text(dumps(self._receipt(unit, seconds, states)), encoding="utf-8")
+
+    def _receipt(self, unit: Unit, seconds: float, states: Mapping[Path, FileState]) -> Receipt:
         outputs = {
             path.relative_to(self.root).as_posix(): states.get(path) or file_state(path) for path in unit.outputs
         }
-        receipt = Receipt(
+        return Receipt(
             unit=unit.name,
             work_version=unit.version,
             inputs=dict(unit.inputs),
             outputs=outputs,
             seconds=round(seconds, 3),
         )
-        write_record(self.path(unit.name), receipt)
-        return receipt
 
     def carry_out(self, unit: Unit, work: Callable[[], None]) -> bool:
         """Do the work unless its receipt is present and equal; return whether anything was done."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from nnbox.errors import IncompleteOutputError, PlanError, UsageError
 from nnbox.layouts.detect import find_tasks
-from nnbox.network.device import Device, choose_device
+from nnbox.network.device import Device, choose_device, no_device
 from nnbox.recipes import RECIPES, Recipe
 from nnbox.records.codec import write_record
 from nnbox.records.plan import Folds, Plan
@@ -24,7 +24,6 @@ from nnbox.stages.options import TrainOptions, Until
 from nnbox.stages.packaging import TaskPredictions, expected_cases, package_model, submit, warn_left_out
 from nnbox.stages.places import require_places, require_scratch
 from nnbox.stages.planning import plan_found, require_memory
-from nnbox.stages.prediction import Ensemble, PredictionSettings, predict_all
 from nnbox.stages.preprocess import preprocess
 from nnbox.stages.presence import present
 from nnbox.stages.provenance import tell_start
@@ -35,9 +34,9 @@ from nnbox.stages.resources import (
     worker_count,
 )
 from nnbox.stages.restart import move_aside
+from nnbox.stages.schedule import complete_folds, require_unchanged, schedule_facts, schedule_units
 from nnbox.stages.selection import select
 from nnbox.stages.standing import FINISHED
-from nnbox.stages.training import complete_folds, require_unchanged, schedule_facts, schedule_units, train_units
 from nnbox.stages.workspace import Workspace
 
 
@@ -76,7 +75,7 @@ def train(options: TrainOptions, listener: Listener, *, steps_told: bool = True)
     require_places(output, options.input)
     require_scratch(output)
     with held(output / ".lock"), present(output, listener) as listener:  # noqa: PLR1704 - the run speaks through it
-        device = choose_device(options.device)
+        device = (choose_device if options.needs_networks else no_device)(options.device)
         listener(None, f"device: {device.name} ({device.description})")
         if options.restart and (aside := move_aside(output)) is not None:
             listener(None, f"the earlier run was moved to {aside}")
@@ -142,6 +141,8 @@ def train_task(context: Context, options: TrainOptions, recipe: Recipe, device: 
     if options.until is Until.PREPROCESS:
         return TaskOutcome(workspace=workspace, plan=plan)
 
+    from nnbox.stages.training import train_units  # noqa: PLC0415 - torch, which is slow to import and only needed now
+
     with stage(context, Stage.TRAIN, device):
         train_units(context, job, schedule)
     if options.until is Until.TRAIN:
@@ -161,6 +162,8 @@ def _choose_and_predict(context: Context, job: Job) -> TaskOutcome:
     if not cases:
         context.journal.say("no_test_images", "there are no test images; the model is complete")
         return TaskOutcome(workspace=workspace, plan=plan, selection=selection)
+    from nnbox.stages.prediction import Ensemble, PredictionSettings, predict_all  # noqa: PLC0415 - torch
+
     warn_left_out(context, options.intake.exclude)
     settings = PredictionSettings(replace_nonfinite=options.intake.replace_nonfinite)
     with stage(context, Stage.PREDICT, job.device):

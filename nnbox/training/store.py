@@ -50,7 +50,7 @@ def write_prepared(folder: Path, case: str, arrays: PreparedArrays, grid: Grid) 
 def write_to_stores(folders: Sequence[Path], case: str, arrays: PreparedArrays, grid: Grid) -> dict[Path, FileState]:
     """Write one labelled case to every store that prepares it in the same way: once, with a name in each.
 
-    Each file is written atomically, a store's side record last.
+    Each file is written atomically, a store's side record last. The caller flushes the folders; see `atomic_paths`.
 
     Returns:
         The state of each file.
@@ -73,9 +73,9 @@ def write_to_stores(folders: Sequence[Path], case: str, arrays: PreparedArrays, 
             _write_text(temporaries[3], dumps(record)),
         )
     for folder in folders[1:]:
-        with atomic_paths(store_paths(folder, case)) as temporaries:
-            for source, temporary in zip(first, temporaries, strict=True):
-                link_or_copy(source, temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        for source, target in zip(first, store_paths(folder, case), strict=True):
+            link_or_copy(source, target)
     return {
         path: state_of(path, digest)
         for folder in folders

@@ -25,9 +25,9 @@ from nnbox.stages.model_place import find_model
 from nnbox.stages.options import PredictOptions, Until
 from nnbox.stages.predict import predict
 from nnbox.stages.resources import require_scratch
+from nnbox.stages.schedule import schedule_units
 from nnbox.stages.submission import check_archive
 from nnbox.stages.train import train
-from nnbox.stages.training import schedule_units
 
 
 def _digests(folder, pattern="**/*"):
