@@ -44,10 +44,10 @@ def process_pool(count: int) -> Iterator[ProcessPoolExecutor]:
     try:
         yield pool
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
             if process.pid not in others:
                 process.kill()
+        pool.shutdown(cancel_futures=True)  # its own thread sees that they are gone, and ends
         raise
     pool.shutdown()
 
