@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from nnbox.errors import Problem, RecordError
+from nnbox.layouts.description import is_unicode
 from nnbox.layouts.draft import LayoutDraft, error, task_name
 from nnbox.layouts.names import dimension_of, stem_of
 from nnbox.records.codec import Json, read_json
@@ -125,6 +126,9 @@ def _sockets(root: Path) -> tuple[tuple[Socket, ...], tuple[Problem, ...]]:
     if not isinstance(document, list):
         what = f"it holds {_short(document)}"
         return (), (error(what, "a JSON list of sockets", _ASK, file=LISTING),)
+    if not is_unicode(document):
+        what = "it holds text that is no valid Unicode (half of a pair such as \\ud800)"
+        return (), (error(what, "text that can be written", _ASK, file=LISTING),)
     entries = [_socket(index, entry) for index, entry in enumerate(document)]
     problems = [entry for entry in entries if isinstance(entry, Problem)]
     sockets = [entry for entry in entries if isinstance(entry, Socket)]

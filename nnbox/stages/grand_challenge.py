@@ -15,7 +15,7 @@ import numpy as np
 from nnbox.errors import DataError, Problem, UsageError
 from nnbox.imaging.io import read_labels, write_labels
 from nnbox.imaging.label_values import to_consecutive
-from nnbox.intake.choices import channels_of
+from nnbox.intake.choices import channels_of, printable
 from nnbox.intake.facts import CaseTask
 from nnbox.intake.read_case import read_case
 from nnbox.layouts.detect import is_grand_challenge
@@ -102,7 +102,7 @@ def _require_case(root: Path, handover: Handover) -> Case:
     if found.problems:
         raise DataError(
             f"{root} does not hold what the model was handed over for (inputs {', '.join(handover.input_slugs)}):",
-            found.problems,
+            tuple(map(_printable, found.problems)),
         )
     return case_of(found.files)
 
@@ -161,9 +161,15 @@ def _take_in(context: Context, case: Case, bundle: ModelBundle, *, replace_nonfi
     return TakenIn(dataset=dataset, digests=InputDigests(files=dict(reading.digests)))
 
 
+def _printable(problem: Problem) -> Problem:
+    """Spell out bytes of file names that are no UTF-8, and do not name the one case there is."""
+    file = None if problem.file is None else printable(problem.file)
+    return replace(problem, what=printable(problem.what), case=None, file=file)
+
+
 def _without_exclude(problem: Problem) -> Problem:
     """Drop advice that does not help where there is one case only."""
-    return replace(problem, remedy=_LEAVE_OUT.sub("", problem.remedy))
+    return replace(_printable(problem), remedy=_LEAVE_OUT.sub("", printable(problem.remedy)))
 
 
 def _deliver(predicted: Path, target: Path, bundle: ModelBundle, handover: Handover) -> None:

@@ -57,6 +57,11 @@ def hand_over(options: HandoverOptions, listener: Listener) -> HandoverOutcome:
         raise DataError(f"--model {options.model} is not there; expected a bundle folder or its .tar.gz")
     model = next(bundles(options.model), options.model)
     output = options.output if options.output is not None else model.parent / _FOLDER
+    if output.resolve() in {model.resolve(), model.resolve().parent}:
+        raise UsageError(
+            f"--output {output} is where the model lies, which is never changed. What to do: name another folder, or "
+            "leave --output out."
+        )
     with _scratch(output) as scratch:
         source = open_bundle(model, scratch)
         handover = _mapping(options, source.plan)

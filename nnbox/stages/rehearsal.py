@@ -27,6 +27,7 @@ from nnbox.submission.bundle import ModelBundle
 from nnbox.synthesize.algorithm_input import made_up_grid, write_algorithm_input
 
 _RESERVED_GB = 1
+_MODULE = ("-m", "nnbox")
 _WATCH_SECONDS = 0.05
 _LAST_LINES = 12
 _HEADER_BYTES = 4096
@@ -111,7 +112,7 @@ def _unpack(archive: Path, folder: Path) -> None:
 def _entrypoint() -> tuple[str, ...]:
     """Return what the container starts; without the file, what does the same."""
     file = code_folder() / "entrypoint.py"
-    return (sys.executable, str(file)) if file.is_file() else (sys.executable, "-m", "nnbox")
+    return (sys.executable, str(file)) if file.is_file() else (sys.executable, *_MODULE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,9 +129,11 @@ class _Job:
         """Start it, watch it, look at what it left."""
         started = time.monotonic()
         with self.log.open("wb") as log:
-            exit_code, peak_kb = _watch(
-                isolation.command(self.folders, command), isolation.environment(self.folders), log.fileno()
-            )
+            environment = isolation.environment(self.folders)
+            if command[1:] == _MODULE:
+                # What the entrypoint would say, where it is not installed.
+                environment = {"NNBOX_INPUT": "/input", "NNBOX_OUTPUT": "/output"} | environment
+            exit_code, peak_kb = _watch(isolation.command(self.folders, command), environment, log.fileno())
         seconds = time.monotonic() - started
         lines = self.log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
         outputs = tuple(

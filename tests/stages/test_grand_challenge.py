@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -164,6 +165,19 @@ def test_two_images_for_a_slug_are_refused(make_mapped, tmp_path, capsys):
     shutil.copy(image, image.with_name("again.mha"))
     assert _predict(root, bundle, tmp_path / "output") == 3
     assert "holds 2 files" in capsys.readouterr().err
+
+
+def test_file_names_that_are_no_utf8_are_told(make_mapped, tmp_path, capsys):
+    bundle = make_mapped()
+    root = _job(tmp_path / "input", bundle)
+    folder = root / "images/ct"
+    image = next(folder.iterdir())
+    image.rename(os.fsdecode(os.fsencode(folder) + b"/\xff.mha"))
+    assert _predict(root, bundle, tmp_path / "output") == 3
+    assert "its name is no valid UTF-8" in capsys.readouterr().err
+    (folder / "b.mha").touch()
+    assert _predict(root, bundle, tmp_path / "output") == 3
+    assert r"holds 2 files (b.mha, \xff.mha)" in capsys.readouterr().err
 
 
 def test_a_damaged_image_is_refused_without_advice_for_data_sets(make_mapped, tmp_path, capsys):

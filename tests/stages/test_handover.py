@@ -190,6 +190,22 @@ def test_no_model_no_archive(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_place_of_the_model_is_no_place_for_the_handover(make_model, capsys):
+    model = make_model()
+    for output in (model, model.parent):
+        assert _hand_over(model, "mr", "--output", output) == 2
+        assert "is where the model lies, which is never changed" in capsys.readouterr().err
+
+
+def test_without_an_entrypoint_file_the_module_is_rehearsed(make_model, tmp_path, monkeypatch, listener):
+    """As where nnbox is installed as a package."""
+    from nnbox.stages import rehearsal
+
+    monkeypatch.setattr(rehearsal, "_entrypoint", lambda: (sys.executable, "-m", "nnbox"))
+    options = HandoverOptions(model=make_model(), input_slugs=("mr",), output_slug="organ", output=tmp_path / "out")
+    assert hand_over(options, listener).archive is not None
+
+
 def test_too_little_memory_for_any_program_is_refused(make_model, capsys):
     assert _hand_over(make_model(), "mr", "--memory", "2") == 2
     assert "--memory 2: at least 4 (GB) is expected" in capsys.readouterr().err
