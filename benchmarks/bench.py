@@ -36,7 +36,7 @@ import table
 import threadpoolctl
 from row import Agreement, Pair, Places, Row, Timed
 
-TOPICS = ("rows_imaging", "rows_training")
+TOPICS = ("rows_imaging", "rows_training", "rows_peer")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 
 
@@ -68,7 +68,7 @@ def measure(row: Row, repetitions: int) -> dict[str, Any]:
         "ratio": _significant(slow / fast),
         "target": row.target,
         "agreement": agreement.words,
-        "agrees": agreement.holds,
+        "agrees": bool(agreement.holds),
         "figures": {name: _significant(value) for name, value in pair.figures().items()},
         "remark": row.remark,
     }

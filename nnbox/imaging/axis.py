@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_banded
 
 # The edge is repeated this often before the spline is fitted, and the fit is then mirrored at half-samples: the
 # convention of scipy.ndimage for mode "nearest", hence of skimage for mode "edge".
@@ -116,6 +115,8 @@ def cubic_matrix(old: int, new: int) -> AxisMatrix:
 
 def _spline_coefficients(old: int, padded: int) -> NDArray[np.float64]:
     """Return the (padded, old) matrix from samples to B-spline coefficients of the edge-padded line."""
+    from scipy.linalg import solve_banded  # noqa: PLC0415 - slow to import, and often nothing is resampled
+
     samples = np.zeros((padded, old))
     samples[np.arange(padded), np.clip(np.arange(padded) - _EDGE_VOX, 0, old - 1)] = 1.0
     bands = np.full((3, padded), 1 / 6)

@@ -35,7 +35,6 @@ from nnbox.stages.resources import (
 )
 from nnbox.stages.restart import move_aside
 from nnbox.stages.schedule import complete_folds, require_unchanged, schedule_facts, schedule_units
-from nnbox.stages.selection import select
 from nnbox.stages.standing import FINISHED
 from nnbox.stages.workspace import Workspace
 
@@ -151,6 +150,8 @@ def train_task(context: Context, options: TrainOptions, recipe: Recipe, device: 
 
 
 def _choose_and_predict(context: Context, job: Job) -> TaskOutcome:
+    from nnbox.stages.selection import select  # noqa: PLC0415 - as slow to import as torch is
+
     workspace, plan, options = context.workspace, job.plan, job.options
     with stage(context, Stage.SELECT, job.device):
         selection = select(context, job, complete_folds(context, job))

@@ -1,0 +1,23 @@
+"""What a command does not need, it does not import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+def imported(module):
+    script = f"import {module}, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("module", ["nnbox.stages.train", "nnbox.stages.preprocess", "nnbox.intake.workers"])
+def test_what_comes_before_training_imports_no_torch(module):
+    assert not imported(module) & {"torch", "pandas", "batchgenerators", "matplotlib", "scipy"}
+
+
+def test_help_imports_neither_numpy_nor_torch():
+    assert not imported("nnbox.cli") & {"torch", "numpy", "scipy", "SimpleITK"}
