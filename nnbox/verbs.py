@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from nnbox.console import complain, listen, print_raw, say, show_table
-from nnbox.errors import DataError, IncompleteOutputError, ResourceError, Severity, UsageError
+from nnbox.console import complain, is_terminal, listen, live_status, print_raw, say, show_table
+from nnbox.errors import IncompleteOutputError, ResourceError, Severity, UsageError
 from nnbox.files import atomic_write_text
 from nnbox.intake.options import IntakeOptions
 from nnbox.records.codec import dumps, encode
@@ -60,27 +60,6 @@ def plan_form(*, as_json: bool, as_text: bool, as_latex: bool) -> PlanForm:
     return asked[0] if asked else PlanForm.ARGUMENT
 
 
-def inspect(
-    root: Path, intake: IntakeOptions, *, recipe: str, planning_memory_gb: float | None, workers: int | None
-) -> None:
-    """Show what was detected, every problem, what would be trained and the disk it needs."""
-    from nnbox.stages.inspect import TRAINING_COLUMNS, inspect_root
-    from nnbox.stages.resources import worker_count
-
-    found = inspect_root(
-        root, intake, recipe=recipe, planning_memory_gb=planning_memory_gb, workers=worker_count(workers)
-    )
-    for inspection in found:
-        for problem in inspection.problems:
-            complain(problem.severity, problem.sentence())
-        show_table(inspection.task, ("", "found"), inspection.rows, numbers=False)
-        if inspection.training:
-            show_table("would be trained", TRAINING_COLUMNS, inspection.training)
-        say(inspection.note)
-    if errors := [problem for inspection in found for problem in inspection.errors]:
-        raise DataError(f"{root}: {len(errors)} problem{'' if len(errors) == 1 else 's'} to be solved first")
-
-
 def plan(source: PlanSource, *, recipe: str, planning_memory_gb: float | None, form: PlanForm) -> None:
     """Print the plan of a data set or of a fingerprint."""
     from nnbox.rules.methods import methods_text, plan_argument
@@ -105,10 +84,21 @@ def plan(source: PlanSource, *, recipe: str, planning_memory_gb: float | None, f
 
 def train(options: TrainOptions) -> None:
     """Do the whole line and show what came out."""
+    from nnbox.stages.places import require_places
+
+    # Before torch is imported: a wrong mount is told within a second.
+    require_places(options.output or options.input / "nnbox", options.input)
+    if options.workers != 1:
+        from nnbox.stages.pool import start_workers
+
+        start_workers(training=options.needs_networks)  # they import what they need while this process does
+    from nnbox.stages.status import follow
     from nnbox.stages.summary import result_rows, selection_sentence
     from nnbox.stages.train import train as run_train
 
-    for outcome in run_train(options, listen):
+    with live_status(follow(options.output or options.input / "nnbox")):
+        outcomes = run_train(options, listen, steps_told=not is_terminal())
+    for outcome in outcomes:
         evidence = outcome.workspace.crossvalidation
         if outcome.selection is None or outcome.plan is None or not evidence.exists():
             continue
@@ -119,6 +109,9 @@ def train(options: TrainOptions) -> None:
 
 def predict(options: PredictOptions) -> None:
     """Predict unlabelled images with a bundle, then write and check the archive."""
+    from nnbox.stages.places import require_places
+
+    require_places(options.output, options.input)
     from nnbox.stages.predict import predict as run_predict
 
     run_predict(options, listen)
@@ -129,8 +122,8 @@ def evaluate(
 ) -> None:
     """Score a folder of label maps and show the means; every case goes into the JSON file."""
     from nnbox.evaluation.summary import summarize
+    from nnbox.limits import available_cpus
     from nnbox.stages.evaluate import evaluate_folders
-    from nnbox.stages.resources import available_cpus
 
     found = evaluate_folders(predictions, references, tolerances, workers=available_cpus())
     summary = summarize(found.cases)

@@ -37,6 +37,7 @@ _FLOORS = {
     "stages": 9,
     "console": 10,
     "verbs": 11,
+    "looking": 11,
     "cli": 12,
     "__main__": 13,
 }
@@ -49,7 +50,7 @@ _DOORS = {
     "isal": {"imaging/unpack.py"},
     "rich": {"console.py"},
     "triton": {"network/kernels.py"},
-    "typer": {"cli/__init__.py", "cli/commands.py", "cli/options.py"},
+    "typer": {"cli/__init__.py", "cli/commands.py", "cli/looking.py", "cli/options.py"},
 }
 _TORCH_ROOMS = {"network", "training", "inference"}
 

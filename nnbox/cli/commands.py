@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from nnbox.cli.looking import add_looking
 from nnbox.cli.options import (
     Channels,
     Device,
@@ -55,34 +56,7 @@ def _root(
     """A labelled medical-image data set in; a cross-validated model and a checked submission out."""
 
 
-@app.command("inspect")
-def _inspect(
-    root: Input,
-    recipe: Recipe = "2019",
-    memory: Memory = None,
-    workers: Workers = None,
-    channels: Channels = None,
-    exclude: Exclude = None,
-    patients: Patients = None,
-    splits: Splits = None,
-    mirror_axes: MirrorAxes = None,
-    trust_image_grid: TrustGrid = False,
-    replace_nonfinite: Nonfinite = False,
-) -> None:
-    """Show what was detected, every problem, what would be trained, and the disk it needs."""
-    from nnbox import verbs
-    from nnbox.intake.options import IntakeOptions
-
-    intake = IntakeOptions(
-        channels=split_words(channels),
-        exclude=split_words(exclude) or (),
-        patients=patients,
-        splits=splits,
-        mirror_axes=split_words(mirror_axes),
-        trust_image_grid=trust_image_grid,
-        replace_nonfinite=replace_nonfinite,
-    )
-    verbs.inspect(root, intake, recipe=recipe, planning_memory_gb=memory, workers=workers)
+add_looking(app)
 
 
 @app.command("plan")

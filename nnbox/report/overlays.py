@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +15,9 @@ from nnbox.report.figures import encode_png
 from nnbox.report.images import CaseImages
 
 LONGEST_PX = 320
+_GAP_PX = 6
 OUTLINE = (240, 228, 66)
 MISSED, ADDED, CONFUSED = (60, 150, 230), (230, 110, 20), (220, 120, 190)
-LEGEND = (
-    ("outline", "outline of the reference"),
-    ("missed", "missed: in the reference only"),
-    ("added", "added: in the prediction only"),
-    ("confused", "another label than the reference's"),
-)
 LABELS_ALONE = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (240, 228, 66), (213, 94, 0))
 _TINT = 0.55
 _ROOM = 1.5
@@ -65,19 +61,57 @@ def _largest_region(mask: NDArray[np.bool_]) -> tuple[Shape3, NDArray[np.bool_]]
     return (z, y, x), regions[box] == largest
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plane:
+    """One slice of a case: plain and with its labels, uint8 RGB (y, x, 3), and both in words."""
+
+    caption: str
+    said: str
+    plain: NDArray[np.uint8]
+    marked: NDArray[np.uint8]
+
+
 def pictures(images: CaseImages) -> tuple[tuple[Picture, Picture], ...]:
     """Return, for each plane through the largest disagreement, the plain slice and the slice with its labels."""
+    told = "prediction" if images.reference is None else "reference and prediction"
+    return tuple(
+        (
+            Picture(
+                alt=f"{plane.caption} of {images.case}, {images.channel}",
+                caption=plane.caption,
+                png=encode_png(plane.plain),
+            ),
+            Picture(
+                alt=f"The same slice with {told}: {plane.said}", caption=plane.caption, png=encode_png(plane.marked)
+            ),
+        )
+        for plane in planes(images)
+    )
+
+
+def contact_sheet(images: CaseImages) -> bytes:
+    """Return one PNG of all planes: plain slices above, the same with labels below."""
+    found = planes(images)
+    height = max(plane.plain.shape[0] for plane in found)
+
+    def row(parts: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        padded = [np.pad(part, ((0, height - part.shape[0]), (0, 0), (0, 0))) for part in parts]
+        gap = np.zeros((height, _GAP_PX, 3), dtype=np.uint8)
+        return np.concatenate([piece for part in padded for piece in (part, gap)][:-1], axis=1)
+
+    upper = row([plane.plain for plane in found])
+    gap = np.zeros((_GAP_PX, upper.shape[1], 3), dtype=np.uint8)
+    return encode_png(np.concatenate([upper, gap, row([plane.marked for plane in found])]))
+
+
+def planes(images: CaseImages) -> tuple[Plane, ...]:
+    """Cut a case in its three planes through the largest disagreement, head to foot first; 2D: the image itself."""
     point = largest_disagreement(images.reference, images.prediction)
-    axes = [0] if images.prediction.shape[0] == 1 else _by_plane(images.orientation)
-    return tuple(_plane(images, axis, point) for axis in axes)
+    axes = sorted(range(3), key=lambda axis: _PRIORITY[images.orientation[axis]])
+    return tuple(_plane(images, axis, point) for axis in ([0] if images.prediction.shape[0] == 1 else axes))
 
 
-def _by_plane(orientation: str) -> list[int]:
-    """Order the axes so that the plane across head and foot comes first."""
-    return sorted(range(3), key=lambda axis: _PRIORITY[orientation[axis]])
-
-
-def _plane(images: CaseImages, axis: int, point: Shape3) -> tuple[Picture, Picture]:
+def _plane(images: CaseImages, axis: int, point: Shape3) -> Plane:
     down, across = _directions(images.orientation, axis)
     letters = images.orientation
     flips = (letters[down] in "SA", letters[across] in "RA")
@@ -95,15 +129,13 @@ def _plane(images: CaseImages, axis: int, point: Shape3) -> tuple[Picture, Pictu
     spacing = (images.spacing_mm[down], images.spacing_mm[across])
     shape_px = _pixels((view[0].stop - view[0].start, view[1].stop - view[1].start), spacing)
     plain = _grey(np.asarray(cut(images.image))[(..., *view)], images.window, shape_px)
-    marked = _marked(plain, None if reference is None else reference[view], prediction[view])
     flat = images.prediction.shape[0] == 1
-    name = "image" if flat else _PLANES[_PRIORITY[letters[axis]]]
-    where = "" if flat else f" slice {point[axis] + 1} of {images.prediction.shape[axis]}"
-    caption = f"{name}{where}"
-    told = "prediction" if reference is None else "reference and prediction"
-    return (
-        Picture(alt=f"{caption} of {images.case}, {images.channel}", caption=caption, png=encode_png(plain)),
-        Picture(alt=f"The same {name} with {told}: {_said(reference, prediction)}", caption="", png=encode_png(marked)),
+    where = f"{_PLANES[_PRIORITY[letters[axis]]]} slice {point[axis] + 1} of {images.prediction.shape[axis]}"
+    return Plane(
+        caption="image" if flat else where,
+        said=_said(reference, prediction),
+        plain=plain,
+        marked=_marked(plain, None if reference is None else reference[view], prediction[view]),
     )
 
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from nnbox.records.results import Candidate
 from nnbox.report.document import Block, CaseView, Details, Paragraph, Part, Parts, Section, Statistic, Table
 from nnbox.report.facts import Pictured, RunFacts
+from nnbox.report.images import LEGEND
 from nnbox.report.numbers import exact, lasting, whole
-from nnbox.report.overlays import LEGEND, pictures
+from nnbox.report.overlays import pictures
 from nnbox.report.ranking import case_dice
 
 

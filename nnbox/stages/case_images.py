@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nnbox.errors import NnboxError
-from nnbox.geometry import Grid
+from nnbox.geometry import Grid, Placement, tidy_spacing_mm
+from nnbox.imaging.crop import nonzero_box
 from nnbox.imaging.header import ImageReadError
 from nnbox.imaging.io import read_image, read_labels
 from nnbox.imaging.label_values import to_consecutive
 from nnbox.inference.export import labels_on_source
 from nnbox.inference.probabilities import average_probabilities, load_probabilities
 from nnbox.intake.grids import orientation
-from nnbox.records.codec import read_record
 from nnbox.records.dataset import Case
-from nnbox.records.plan import NormalizationScheme, Plan
-from nnbox.records.prepared import PreparedCase
+from nnbox.records.plan import ConfigurationPlan, NormalizationScheme, Plan
 from nnbox.report.facts import Pictured
 from nnbox.report.images import CaseImages, window_of
 from nnbox.report.ranking import shown_cases
+from nnbox.rules.resampling import new_shape
 from nnbox.stages.run_files import RunFiles
 from nnbox.stages.workspace import Workspace
-from nnbox.training.store import case_record
 
 
 def pictured_cases(run: RunFiles, root: Path | None) -> tuple[tuple[Pictured, ...], str | None]:
@@ -56,50 +56,73 @@ def validation_images(workspace: Workspace, plan: Plan, root: Path, case: Case, 
     """Return a labelled case with its out-of-fold prediction by some members, before post-processing.
 
     Raises:
-        NnboxError: the prediction or the prepared case's record is missing or damaged.
+        NnboxError: the stored prediction is missing or damaged.
         ImageReadError: the image or its reference cannot be read.
     """
-    prediction = validation_labels(workspace, plan, case.name, members)
-    values, _ = read_labels(root / str(case.label))
-    return case_images(plan, root, case, to_consecutive(values, plan.labels), prediction)
+    read = read_case(plan, root, case)
+    place = placement_in(plan, read, plan.configuration(members[0]))
+    mean = average_probabilities([load_probabilities(workspace.validation(member, case.name)) for member in members])
+    return case_images(plan, read, labels_on_source(mean, place))
 
 
-def validation_labels(
-    workspace: Workspace, plan: Plan, case: str, members: Sequence[str]
-) -> NDArray[np.unsignedinteger]:
-    """Return the out-of-fold label map of a case, consecutive labels (z, y, x) in source order.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReadCase:
+    """A case read from the data set: image (channel, z, y, x), its grid, and the reference as consecutive labels."""
+
+    case: Case
+    image: NDArray[np.float32]
+    grid: Grid
+    reference: NDArray[np.int16] | None
+
+
+def read_case(plan: Plan, root: Path, case: Case) -> ReadCase:
+    """Read a case.
 
     Raises:
-        NnboxError: see `validation_images`.
+        ImageReadError: the image or its reference cannot be read.
+        DataError: the reference holds unknown labels.
     """
-    record = read_record(case_record(workspace.store(plan.configuration(members[0]).store), case), PreparedCase)
-    mean = average_probabilities([load_probabilities(workspace.validation(member, case)) for member in members])
-    return labels_on_source(mean, record.placement)
+    image, grid = read_image([root / path for path in case.images], replace_nonfinite=plan.choices.replace_nonfinite)
+    reference = None
+    if case.label is not None:
+        values, _ = read_labels(root / case.label)
+        reference = to_consecutive(values, plan.labels)
+    return ReadCase(case=case, image=image, grid=grid, reference=reference)
 
 
-def case_images(
-    plan: Plan,
-    root: Path,
-    case: Case,
-    reference: NDArray[np.integer] | None,
-    prediction: NDArray[np.integer],
-) -> CaseImages:
-    """Read a case's image and put it together with its labels (consecutive, (z, y, x), source order)."""
-    image, grid = read_image([root / path for path in case.images], replace_nonfinite=True)
+def placement_in(plan: Plan, read: ReadCase, configuration: ConfigurationPlan) -> Placement:
+    """Return how a case lies in its source for a configuration: found anew, since prepared cases may be deleted."""
+    box, _ = nonzero_box(np.transpose(read.image, (0, *(1 + axis for axis in plan.axis_order))))
+    tidy = tidy_spacing_mm(read.grid.spacing_mm)
+    z, y, x = (tidy[axis] for axis in plan.axis_order)
+    first, second, third = configuration.resampling.target_spacing_mm
+    return Placement(
+        source_shape_vox=read.grid.shape_vox,
+        axis_order=plan.axis_order,
+        crop=box,
+        crop_spacing_mm=(z, y, x),
+        prepared_shape_vox=new_shape(box.shape_vox, (z, y, x), configuration.resampling.target_spacing_mm),
+        prepared_spacing_mm=(z if first is None else first, second, third),
+    )
+
+
+def case_images(plan: Plan, read: ReadCase, prediction: NDArray[np.integer]) -> CaseImages:
+    """Put a case together with a prediction (consecutive labels (z, y, x), source order) to be looked at."""
+    image = np.nan_to_num(read.image, nan=0.0, posinf=0.0, neginf=0.0)
     colour = plan.dimension == 2 and len(image) == 3 and image.min() >= 0 and image.max() <= 255
     rule = plan.normalizations[0]
     limits = None
     if rule.scheme is NormalizationScheme.CT and rule.lower is not None and rule.upper is not None:
         limits = (rule.lower, rule.upper)
     return CaseImages(
-        case=case.name,
+        case=read.case.name,
         image=image.astype(np.uint8) if colour else image[0],
         channel="its three channels as colours" if colour else f"channel {plan.channels[0].name}",
         window=(0.0, 255.0) if colour else window_of(image[0], limits),
-        reference=reference,
+        reference=read.reference,
         prediction=prediction,
-        spacing_mm=grid.spacing_mm,
-        orientation=_letters(grid),
+        spacing_mm=read.grid.spacing_mm,
+        orientation=_letters(read.grid),
     )
 
 

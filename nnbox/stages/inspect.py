@@ -1,4 +1,4 @@
-"""``inspect``: what was detected, every problem, what would be trained, and the disk it needs. Nothing is written."""
+"""``inspect``: what was detected, every problem, what would be trained, and the disk it needs."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
-from nnbox.errors import PlanError, Problem, Severity
+from nnbox.errors import PlanError, Problem, ResourceError, Severity
+from nnbox.files import atomic_write_text
 from nnbox.intake.facts import CaseFacts, IntakeResult
 from nnbox.intake.options import IntakeOptions
 from nnbox.intake.take_in import fingerprint_of, take_in
 from nnbox.layouts.detect import find_tasks
 from nnbox.records.dataset import Dataset
+from nnbox.records.fingerprint import Intensity
 from nnbox.records.plan import Plan
+from nnbox.report.facts import DataFacts
 from nnbox.rules.planning import make_plan
 from nnbox.stages.planning import require_memory
 from nnbox.stages.resources import DiskNeed, disk_need
+from nnbox.version import version_sentence
 
 Row = tuple[str, str]
 
@@ -32,6 +37,7 @@ class Inspection:
         rows: what was detected, as (what, value).
         training: one row per planned configuration; empty when the data cannot be trained on.
         note: why there is no plan, or the disk a run needs.
+        data: the same for the report's data section.
     """
 
     task: str
@@ -39,6 +45,7 @@ class Inspection:
     rows: tuple[Row, ...]
     training: tuple[tuple[str, ...], ...]
     note: str
+    data: DataFacts
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -68,19 +75,56 @@ def _inspect(root: Path, options: IntakeOptions, recipe: str, memory_gb: float, 
             rows=rows,
             training=(),
             note="no plan: the errors above come first",
+            data=_data(result, None),
         )
     fingerprint = fingerprint_of(result)
+    data = _data(result, fingerprint.intensities)
     try:
         plan = make_plan(fingerprint, recipe=recipe, planning_memory_gb=memory_gb, choices=dataset.choices)
     except PlanError as error:
-        return Inspection(task=result.task, problems=result.problems, rows=rows, training=(), note=f"no plan: {error}")
+        note = f"no plan: {error}"
+        return Inspection(task=result.task, problems=result.problems, rows=rows, training=(), note=note, data=data)
     return Inspection(
         task=result.task,
         problems=result.problems,
         rows=rows,
         training=_training_rows(plan),
         note=_need_sentence(disk_need(plan, fingerprint), plan),
+        data=data,
     )
+
+
+def _data(result: IntakeResult, intensities: tuple[Intensity, ...] | None) -> DataFacts:
+    found = result.found
+    return DataFacts(
+        task=result.task,
+        layout=found.layout,
+        dimension=found.dimension,
+        channels=found.channels,
+        labels=found.labels,
+        cases=result.fingerprints,
+        intensities=intensities,
+        test_cases=len(found.test_cases),
+        patients=len({case.patient for case in found.cases if case.patient is not None}),
+        problems=result.problems,
+        kept=False,
+    )
+
+
+def write_data_report(inspection: Inspection, page: Path) -> None:
+    """Write the report's data section alone.
+
+    Raises:
+        ResourceError: the page cannot be written.
+    """
+    from nnbox.report.render import render  # noqa: PLC0415 - figures are slow to import, and seldom asked for
+    from nnbox.report.report import data_report  # noqa: PLC0415
+
+    text = render(data_report(inspection.data, datetime.now().astimezone(), version_sentence()))
+    try:
+        atomic_write_text(page, text)
+    except OSError as error:
+        raise ResourceError(f"--report {page} cannot be written ({error.strerror})") from None
 
 
 def _dataset_rows(dataset: Dataset) -> tuple[Row, ...]:

@@ -10,6 +10,7 @@ from nnbox.records.events import Event
 from nnbox.report.facts import State
 from nnbox.stages.presence import BEAT_SECONDS, NAME, Presence, last_presence
 from nnbox.stages.run_files import RunFiles
+from nnbox.stages.workspace import Workspace
 
 FAILED, INTERRUPTED, FINISHED = "failed", "interrupted", "finished"
 """The events that end a run's log."""
@@ -46,7 +47,7 @@ def standing(run: RunFiles) -> Standing:
     if ending is not None:
         remark = None if ending.event == FINISHED else ending.sentence
         return Standing(state=_ENDINGS[ending.event], remark=remark, session=session)
-    state = State.RUNNING if is_alive(presence_of(run)) else State.UNFINISHED
+    state = State.RUNNING if is_alive(presence_near(run.workspace)) else State.UNFINISHED
     return Standing(state=state, remark=None, session=session)
 
 
@@ -70,7 +71,7 @@ def is_alive(found: Presence | None) -> bool:
     return datetime.now().astimezone() - datetime.fromisoformat(found.beat) < _SILENCE
 
 
-def presence_of(run: RunFiles) -> Presence | None:
+def presence_near(workspace: Workspace) -> Presence | None:
     """Return the word that the run left; with several tasks it lies above them."""
-    folder = run.workspace.root
+    folder = workspace.root
     return next((found for place in (folder, folder.parent) if (found := last_presence(place / NAME))), None)
