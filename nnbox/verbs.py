@@ -93,10 +93,6 @@ def train(options: TrainOptions) -> None:
 
         start_workers(training=options.needs_networks)  # they import what they need while this process does
     from nnbox.stages.status import follow
-    if options.workers != 1:
-        from nnbox.stages.pool import start_workers
-
-        start_workers(training=options.needs_networks)  # they import what they need while this process does
     from nnbox.stages.summary import result_rows, selection_sentence
     from nnbox.stages.train import train as run_train
 
