@@ -1,6 +1,6 @@
-"""The isal door: a file's bytes in pieces, unpacked where they are compressed, and deflated again for writing.
+"""The isal door: a file's bytes in pieces, unpacked where they are compressed.
 
-isal reads and writes zlib's formats, several times as fast (docs/decisions/0003).
+isal reads zlib's formats, twice as fast (docs/decisions/0003).
 """
 
 from __future__ import annotations
