@@ -70,6 +70,9 @@ def read_stored(path: Path, *, keep: bool = True, known: FileState | None = None
             return stored
     except DamagedError as damage:
         return Stored(path=path, findings=(damaged(str(damage)),))
+    except MemoryError:
+        finding = damaged("there is not enough memory to unpack it", "a file that fits into memory", "give more memory")
+        return Stored(path=path, findings=(finding,))
     except OSError as error:
         finding = damaged(f"it cannot be read ({error.strerror})", "a readable file", "check the disk and permissions")
         return Stored(path=path, findings=(finding,))

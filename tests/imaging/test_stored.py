@@ -190,3 +190,17 @@ def test_a_digest_of_an_unchanged_file_is_kept(tmp_path):
     assert read_stored(path, known=state).state is state
     path.write_bytes(path.read_bytes() + bytes(8))
     assert read_stored(path, known=state).state.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_voxels_that_do_not_fit_into_memory_are_a_finding(tmp_path, monkeypatch):
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(gzip.compress(nifti(np.zeros((3, 4, 5), np.int16))))
+
+    def empty(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(stored.np, "empty", empty)
+    (finding,) = read_stored(path).findings
+    assert "not enough memory" in finding.what
+    with pytest.raises(ImageReadError, match="not enough memory"):
+        read_volume(path)
