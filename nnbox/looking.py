@@ -92,7 +92,7 @@ def explain(output: Path, case: str, *, root: Path | None, picture: Path | None)
     show_table(found.case, ("step", "what was done"), found.steps, numbers=False)
     say(f"picture: {found.picture}")
     if found.has_reference:
-        say("; ".join(f"{color}: {meaning}" for color, meaning in LEGEND))
+        say("; ".join(f"{color}: {meaning}" for _, color, meaning in LEGEND))
 
 
 def run_folder(output: Path | None) -> Path:

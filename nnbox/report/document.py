@@ -133,7 +133,7 @@ class CaseView:
         title: which case and why it is shown.
         lead: its numbers.
         pairs: (plain, with labels) for each plane.
-        legend: (class of colour, meaning).
+        legend: (name, colour, meaning).
     """
 
     kind: ClassVar[str] = "case"
@@ -141,7 +141,7 @@ class CaseView:
     title: str
     lead: Parts
     pairs: tuple[tuple[Picture, Picture], ...]
-    legend: tuple[tuple[str, str], ...]
+    legend: tuple[tuple[str, str, str], ...]
 
 
 class Level(StrEnum):

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from nnbox.geometry import Spacing3
 
 LEGEND = (
-    ("outline", "outline of the reference"),
-    ("missed", "missed: in the reference only"),
-    ("added", "added: in the prediction only"),
-    ("confused", "another label than the reference's"),
+    ("outline", "yellow", "outline of the reference"),
+    ("missed", "blue", "missed: in the reference only"),
+    ("added", "orange", "added: in the prediction only"),
+    ("confused", "pink", "another label than the reference's"),
 )
-"""What the colours over a picture mean: (name of the colour, meaning)."""
+"""What the colours over a picture mean: (name, colour, meaning)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

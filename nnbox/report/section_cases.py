@@ -10,13 +10,15 @@ from nnbox.report.facts import Pictured, RunFacts
 from nnbox.report.images import LEGEND
 from nnbox.report.numbers import exact, lasting, whole
 from nnbox.report.overlays import pictures
-from nnbox.report.ranking import case_dice
+from nnbox.report.ranking import FinalDice, final_dice, ranked_cases
 
 
 def cases_section(run: RunFacts) -> Section | None:
     """Show cases; None where nothing was selected."""
-    if run.crossvalidation is None or run.chosen is None or run.plan is None:
+    if run.crossvalidation is None or run.selection is None or run.chosen is None or run.plan is None:
         return None
+    finals = final_dice(run.crossvalidation, run.selection, run.chosen)
+    ranked = ranked_cases(run.crossvalidation, run.selection, run.chosen)
     place = f"crossvalidation.json#/candidates/{run.chosen}"
     winner = run.crossvalidation.candidates[run.chosen]
     labels = [label.name for label in run.plan.labels]
@@ -25,23 +27,24 @@ def cases_section(run: RunFacts) -> Section | None:
         blocks.append(Paragraph(parts=(f"There are no pictures: {run.why_no_pictures}",)))
     else:
         words = (
-            f"Out-of-fold predictions of {winner.name} before post-processing, in three planes through the largest "
-            "disagreement with the reference. Cases are ranked by their mean Dice over labels."
+            f"Out-of-fold predictions of {winner.name}, post-processed as test images are, in three planes through "
+            "the largest disagreement with the reference. Cases are ranked by their mean Dice over labels."
         )
         blocks.append(Paragraph(parts=(words,)))
-    blocks.extend(_view(item, winner, place, labels) for item in run.pictured)
-    table = _table(winner, place, labels)
+    blocks.extend(_view(item, winner, finals, labels) for item in run.pictured)
+    table = _table(winner, (place, finals), ranked, labels)
     blocks.append(Details(summary=f"All {len(winner.cases)} cases, worst first", blocks=(table,)))
     return Section(key="cases", title="Cases", blocks=tuple(blocks))
 
 
-def _view(item: Pictured, winner: Candidate, place: str, labels: Sequence[str]) -> CaseView:
+Finals = Sequence[Sequence[FinalDice]]
+
+
+def _view(item: Pictured, winner: Candidate, finals: Finals, labels: Sequence[str]) -> CaseView:
     scores = winner.cases[item.index]
     lead: list[Part] = []
-    for index, (name, label) in enumerate(zip(labels, scores.labels, strict=True)):
-        at = f"{place}/cases/{item.index}/labels/{index}"
-        lead += ["; " if lead else "", f"{name}: Dice ", exact(label.dice, f"{at}/dice", 3)]
-        lead += [", HD95 ", exact(label.hd95_mm, f"{at}/hd95_mm", 1), " mm"]
+    for name, final in zip(labels, finals[item.index], strict=True):
+        lead += [", " if lead else "Dice of ", f"{name} ", exact(final.value, final.source, 3)]
     images = item.images
     low, high = images.window
     lead.append(f". Shown is {images.channel}, from {low:.4g} (black) to {high:.4g} (white).")
@@ -50,22 +53,25 @@ def _view(item: Pictured, winner: Candidate, place: str, labels: Sequence[str]) 
     )
 
 
-def _table(winner: Candidate, place: str, labels: Sequence[str]) -> Table:
-    order = sorted(range(len(winner.cases)), key=lambda index: (case_dice(winner.cases[index]) or 0.0, index))
+def _table(winner: Candidate, where: tuple[str, Finals], ranked: Sequence[int], labels: Sequence[str]) -> Table:
+    place, finals = where
+    rest = [number for number in range(len(winner.cases)) if number not in ranked]
     rows: list[tuple[Parts, ...]] = []
-    for number in order:
+    for number in (*ranked, *rest):
         case = winner.cases[number]
         cells: list[Parts] = []
         for index, label in enumerate(case.labels):
             at = f"{place}/cases/{number}/labels/{index}"
+            final = finals[number][index]
+            cells.append((exact(final.value, final.source, 3),))
             cells.append((exact(label.dice, f"{at}/dice", 3),))
             cells.append((exact(label.hd95_mm, f"{at}/hd95_mm", 1),))
             predicted = whole(label.predicted_voxels, f"{at}/predicted_voxels")
             cells.append((predicted, " of ", whole(label.reference_voxels, f"{at}/reference_voxels")))
         rows.append(((case.case,), *cells))
-    measures = ("Dice", "HD95, mm", "voxels predicted of reference")
+    measures = ("Dice", "Dice before post-processing", "HD95 before it, mm", "voxels predicted of reference")
     columns = ("case", *(f"{name}: {measure}" for name in labels for measure in measures))
-    return Table(caption=f"Scores of {winner.name} before post-processing", columns=columns, rows=tuple(rows))
+    return Table(caption=f"Out-of-fold scores of {winner.name}", columns=columns, rows=tuple(rows))
 
 
 def tests_section(run: RunFacts) -> Section | None:

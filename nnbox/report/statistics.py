@@ -41,7 +41,8 @@ def mean_interval(values: Values) -> tuple[float, float] | None:
     means = _draws(found.size) @ found / found.size
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     # A product rounds differently from a sum: where all values are equal the ends are that value.
-    return max(float(low), float(found.min())), min(float(high), float(found.max()))
+    least, most = float(found.min()), float(found.max())
+    return min(max(float(low), least), most), min(max(float(high), least), most)
 
 
 @lru_cache(maxsize=4)

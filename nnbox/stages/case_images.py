@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +14,16 @@ from nnbox.imaging.crop import nonzero_box
 from nnbox.imaging.header import ImageReadError
 from nnbox.imaging.io import read_image, read_labels
 from nnbox.imaging.label_values import to_consecutive
+from nnbox.imaging.postprocess import apply_postprocessing
 from nnbox.inference.export import labels_on_source
 from nnbox.inference.probabilities import average_probabilities, load_probabilities
 from nnbox.intake.grids import orientation
 from nnbox.records.dataset import Case
 from nnbox.records.plan import ConfigurationPlan, NormalizationScheme, Plan
+from nnbox.records.results import Selection
 from nnbox.report.facts import Pictured
 from nnbox.report.images import CaseImages, window_of
-from nnbox.report.ranking import shown_cases
+from nnbox.report.ranking import ranked_cases, shown_cases
 from nnbox.rules.resampling import new_shape
 from nnbox.stages.run_files import RunFiles
 from nnbox.stages.workspace import Workspace
@@ -39,30 +40,32 @@ def pictured_cases(run: RunFiles, root: Path | None) -> tuple[tuple[Pictured, ..
         return (), "the run does not say where its data set lies. Name the place with nnbox report --input."
     if not root.is_dir():
         return (), f"the data set is not at {root} any more. Name its place with nnbox report --input."
-    winner = run.crossvalidation.candidates[names.index(run.selection.candidate)]
+    chosen = names.index(run.selection.candidate)
+    winner = run.crossvalidation.candidates[chosen]
     cases = {case.name: case for case in run.dataset.cases}
     found = []
-    for role, index in shown_cases(winner):
+    for role, index in shown_cases(ranked_cases(run.crossvalidation, run.selection, chosen)):
         case = cases[winner.cases[index].case]
         try:
-            images = validation_images(run.workspace, run.plan, root, case, winner.members)
+            images = validation_images(run.workspace, run.plan, root, case, run.selection)
         except (NnboxError, ImageReadError, OSError) as error:
             return (), f"{case.name} cannot be read ({error})."
         found.append(Pictured(role=role, index=index, images=images))
     return tuple(found), None
 
 
-def validation_images(workspace: Workspace, plan: Plan, root: Path, case: Case, members: Sequence[str]) -> CaseImages:
-    """Return a labelled case with its out-of-fold prediction by some members, before post-processing.
+def validation_images(workspace: Workspace, plan: Plan, root: Path, case: Case, selection: Selection) -> CaseImages:
+    """Return a labelled case with its out-of-fold prediction by the chosen networks, after post-processing.
 
     Raises:
         NnboxError: the stored prediction is missing or damaged.
         ImageReadError: the image or its reference cannot be read.
     """
     read = read_case(plan, root, case)
-    place = placement_in(plan, read, plan.configuration(members[0]))
-    mean = average_probabilities([load_probabilities(workspace.validation(member, case.name)) for member in members])
-    return case_images(plan, read, labels_on_source(mean, place))
+    place = placement_in(plan, read, plan.configuration(selection.members[0]))
+    stored = [load_probabilities(workspace.validation(member, case.name)) for member in selection.members]
+    labels = labels_on_source(average_probabilities(stored), place)
+    return case_images(plan, read, apply_postprocessing(labels, selection.postprocessing))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
