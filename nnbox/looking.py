@@ -95,6 +95,18 @@ def explain(output: Path, case: str, *, root: Path | None, picture: Path | None)
         say("; ".join(f"{color}: {meaning}" for _, color, meaning in LEGEND))
 
 
+def case_names(output: Path) -> list[str]:
+    """Return the names of all cases of a run, test images included; empty where there is no run."""
+    from nnbox.errors import NnboxError
+    from nnbox.stages.run_files import read_run, workspaces
+
+    try:
+        found = [read_run(workspace).dataset for workspace in workspaces(output)]
+    except (NnboxError, OSError):
+        return []
+    return [case.name for item in found if item is not None for case in (*item.cases, *item.test_cases)]
+
+
 def run_folder(output: Path | None) -> Path:
     """Return the run to look at: ``--output``, else the folder ``nnbox`` in the container's input.
 

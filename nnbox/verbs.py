@@ -10,7 +10,6 @@ from pathlib import Path
 
 from nnbox.console import complain, is_terminal, listen, live_status, print_raw, say, show_table
 from nnbox.errors import IncompleteOutputError, ResourceError, Severity, UsageError
-from nnbox.files import atomic_write_text
 from nnbox.intake.options import IntakeOptions
 from nnbox.records.codec import dumps, encode
 from nnbox.stages.options import HandoverOptions, PredictOptions, TrainOptions
@@ -117,10 +116,8 @@ def predict(options: PredictOptions) -> None:
     run_predict(options, listen)
 
 
-def evaluate(
-    predictions: Path, references: Path, *, tolerances: tuple[str, ...] | None, json_file: Path | None
-) -> None:
-    """Score a folder of label maps and show the means; every case goes into the JSON file."""
+def evaluate(predictions: Path, references: Path, *, tolerances: tuple[str, ...] | None, as_json: bool) -> None:
+    """Score a folder of label maps and show the means, or every case as JSON."""
     from nnbox.evaluation.summary import summarize
     from nnbox.limits import available_cpus
     from nnbox.stages.evaluate import evaluate_folders
@@ -130,6 +127,9 @@ def evaluate(
     if found.only_predicted:
         strays = ", ".join(map(str, found.only_predicted))
         complain(Severity.WARNING, f"no reference holds the label {strays}: wherever it is predicted, it is wrong")
+    if as_json:
+        print_raw(json.dumps({"evaluation": encode(found), "means": encode(summary)}, indent=1))
+        return
     rows = [
         [
             str(value),
@@ -143,13 +143,6 @@ def evaluate(
     ]
     columns = ["label", "Dice", "surface Dice", "tolerance mm", "HD95 mm", "cases"]
     show_table(f"{len(found.cases)} cases: means over cases", columns, rows)
-    if json_file is not None:
-        document = {"evaluation": encode(found), "means": encode(summary)}
-        try:
-            atomic_write_text(json_file, json.dumps(document, indent=1) + "\n")
-        except OSError as error:
-            raise ResourceError(f"--json {json_file} cannot be written ({error.strerror})") from None
-        say(f"every case: {json_file}")
 
 
 def check_submission(archive: Path, root: Path, exclude: Path | None) -> None:

@@ -50,7 +50,7 @@ _DOORS = {
     "isal": {"imaging/unpack.py"},
     "rich": {"console.py"},
     "triton": {"network/kernels.py"},
-    "typer": {"cli/__init__.py", "cli/commands.py", "cli/looking.py", "cli/options.py"},
+    "typer": {"cli/__init__.py", "cli/commands.py", "cli/looking.py", "cli/options.py", "cli/using.py"},
 }
 _TORCH_ROOMS = {"network", "training", "inference"}
 

@@ -14,35 +14,92 @@ LIST_OPTIONS = frozenset(
     {"--folds", "--configurations", "--channels", "--exclude", "--mirror-axes", "--tolerance-mm", "--input-slugs"}
 )
 
+RECIPES = ("2018", "2019")
+DEVICES = ("auto", "cpu", "cuda")
+
 Input = Annotated[
-    Path, typer.Option("--input", help="Root of the data set, or of several Task… folders.", envvar="NNBOX_INPUT")
+    Path,
+    typer.Option(
+        "--input", metavar="DIR", help="Root of the data set, or of several Task… folders.", envvar="NNBOX_INPUT"
+    ),
 ]
 Output = Annotated[
     Path | None,
-    typer.Option("--output", help="Where everything goes. Default: <input>/nnbox.", envvar="NNBOX_OUTPUT"),
+    typer.Option(
+        "--output",
+        metavar="DIR",
+        help="Where everything goes.",
+        show_default="<input>/nnbox",
+        envvar="NNBOX_OUTPUT",
+    ),
 ]
-Recipe = Annotated[str, typer.Option("--recipe", help="Version of the method: 2018 or 2019.")]
+Recipe = Annotated[
+    str,
+    typer.Option(
+        "--recipe", metavar="NAME", help="Version of the method: 2018 or 2019.", autocompletion=lambda: RECIPES
+    ),
+]
 Memory = Annotated[
     float | None,
-    typer.Option("--planning-memory", help="GB the planner's budgets are scaled to. Default: 12, as the documents."),
+    typer.Option(
+        "--planning-memory",
+        metavar="GB",
+        help="Card memory that the plan is made for.",
+        show_default="12, as the papers",
+    ),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Device = Annotated[
+    str,
+    typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.", autocompletion=lambda: DEVICES),
+]
 Workers = Annotated[
-    int | None, typer.Option("--workers", min=0, help="Worker processes. Default: the CPUs this process may use.")
+    int | None,
+    typer.Option(
+        "--workers", min=0, metavar="N", help="Worker processes.", show_default="as CPUs, memory and limits allow"
+    ),
 ]
-Folds = Annotated[list[str] | None, typer.Option("--folds", help="Folds to use, e.g. 0,1. Default: all.")]
-Channels = Annotated[list[str] | None, typer.Option("--channels", help="Channel names in file order: CT or T1,T2.")]
-Exclude = Annotated[list[str] | None, typer.Option("--exclude", help="Cases to leave out.")]
+Folds = Annotated[
+    list[str] | None, typer.Option("--folds", metavar="LIST", help="Folds to use, e.g. 0,1.", show_default="all")
+]
+Channels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--channels",
+        metavar="LIST",
+        help="Channel names in file order: CT or T1,T2.",
+        show_default="as the data set says",
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", metavar="LIST", help="Cases to leave out.", show_default="none"),
+]
 MirrorAxes = Annotated[
-    list[str] | None, typer.Option("--mirror-axes", help="Axes of the file to mirror: any of z,y,x, or none.")
+    list[str] | None,
+    typer.Option(
+        "--mirror-axes", metavar="LIST", help="Axes that may be mirrored: of z,y,x, or none.", show_default="all"
+    ),
 ]
-Patients = Annotated[Path | None, typer.Option("--patients", help="JSON {case: patient}: a patient stays in one fold.")]
-Splits = Annotated[Path | None, typer.Option("--splits", help="JSON with ready folds: lists of validation cases.")]
+Patients = Annotated[
+    Path | None,
+    typer.Option(
+        "--patients",
+        metavar="FILE",
+        help="JSON {case: patient}: a patient stays in one fold.",
+        show_default="patients.json of the data set",
+    ),
+]
+Splits = Annotated[
+    Path | None,
+    typer.Option(
+        "--splits", metavar="FILE", help="JSON with ready folds: lists of validation cases.", show_default="5 folds"
+    ),
+]
 TrustGrid = Annotated[
     bool, typer.Option("--trust-image-grid", help="Where a label's header disagrees, believe the image.")
 ]
 Nonfinite = Annotated[bool, typer.Option("--replace-nonfinite", help="Read non-finite voxels as 0.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of every random stream.")]
 
 
 def split_words(values: Sequence[str] | None) -> tuple[str, ...] | None:
