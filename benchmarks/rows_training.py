@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,111 @@ def rows(places: Places) -> list[Row]:
             prepare=_loss,
             repetitions=3,
         ),
+        *(
+            Row(
+                name=f"augmentation/{kind.name}",
+                job=f"{kind.samples} training patches of {'x'.join(map(str, kind.patch))}, {kind.words}; torch on one "
+                "core, as on a GPU; transforms, probabilities and orders (image 3, labels 1) of the 2019 recipe",
+                reference="the same draws by batchgenerators, as on a CPU",
+                target=4,
+                prepare=lambda kind=kind: _augmentation(kind),
+                repetitions=3,
+                remark=kind.remark,
+            )
+            for kind in _KINDS
+        ),
     ]
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of patch: its configuration in numbers, the shape of its cases, and how many are drawn."""
+
+    name: str
+    words: str
+    patch: tuple[int, int, int]
+    case: tuple[int, int, int]
+    slice_axis: int | None
+    labels: int
+    samples: int
+    batch: int
+    remark: str = ""
+
+
+_KINDS = (
+    _Kind("128-cubed", "2 labels, batches of 2", (128, 128, 128), (180, 240, 240), None, 2, 40, 2),
+    _Kind("128-cubed-14", "14 labels, batches of 2", (128, 128, 128), (180, 240, 240), None, 14, 40, 2),
+    _Kind("hippocampus", "2 labels, batches of 9", (40, 56, 40), (36, 50, 35), None, 2, 90, 9),
+    _Kind("in-plane", "2 labels, slice by slice, batches of 2", (20, 192, 160), (40, 320, 260), 0, 2, 60, 2),
+)
+
+
+def _augmentation(kind: _Kind) -> Pair:
+    import numpy as np
+    import torch
+    from scipy.ndimage import zoom
+
+    from nnbox.rules.augmentation import (
+        ALPHA_2D,
+        ALPHA_3D,
+        ANGLE_2D_DEG,
+        ANGLE_DEG,
+        AugmentationSpec,
+        draw_augmentation,
+    )
+    from nnbox.training.apply import augment_patch
+    from nnbox.training.augment import augment_packed
+    from nnbox.training.pack import CaseVoxels, Placed, pack
+    from nnbox.training.patches import Arrays
+
+    rng, plane = np.random.default_rng(_SEED), kind.slice_axis is not None
+    coarse = [size // 24 + 2 for size in kind.case]
+    smooth = zoom(rng.normal(size=coarse), [size / few for size, few in zip(kind.case, coarse, strict=True)], order=1)
+    limits = [0.8] if kind.labels == 1 else np.linspace(0.2, 1.2, kind.labels)
+    labels = np.digitize(smooth / smooth.std(), limits).astype(np.int16)
+    image = (smooth + 0.1 * rng.normal(size=kind.case)).astype(np.float32)[None]
+    case = Arrays(image=image, labels=labels, previous=None)
+    spec = AugmentationSpec(
+        dimension=3,
+        slice_axis=kind.slice_axis,
+        alpha=ALPHA_2D if plane else ALPHA_3D,
+        angle_rad=math.radians(ANGLE_2D_DEG if plane else ANGLE_DEG),
+        channels=1,
+        mirror_axes=(0, 1, 2),
+        previous_labels=0,
+    )
+    starts = [
+        tuple(
+            int(rng.integers(min(size - edge, 0), max(size - edge, 0) + 1))
+            for size, edge in zip(kind.case, kind.patch, strict=True)
+        )
+        for _ in range(kind.samples)
+    ]
+    drawn = [(start, draw_augmentation(rng, spec=spec)) for start in starts]
+    voxels = CaseVoxels(image=case.image, labels=case.labels, previous=None)
+
+    def reference() -> list[Arrays]:
+        return [
+            augment_patch(case, start=start, shape=kind.patch, augmentation=record, slice_axis=kind.slice_axis)
+            for start, record in drawn
+        ]
+
+    def ours() -> list[tuple[Any, Any]]:
+        placed = [
+            Placed(case=voxels, start=start, shape=kind.patch, slice_axis=kind.slice_axis, augmentation=record)
+            for start, record in drawn
+        ]
+        batches = [placed[first : first + kind.batch] for first in range(0, len(placed), kind.batch)]
+        return [augment_packed(pack(batch, label_type=torch.int8), 0) for batch in batches]
+
+    def agree(theirs: list[Arrays], mine: list[tuple[Any, Any]]) -> Agreement:
+        images, maps = torch.cat([image for image, _ in mine]), torch.cat([label for _, label in mine])
+        apart = max(float(np.abs(image.numpy() - one.image).max()) for image, one in zip(images, theirs, strict=True))
+        equal = np.mean([(label.numpy() == one.labels).mean() for label, one in zip(maps, theirs, strict=True)])
+        words = f"images within {apart:.0e} (sd 1), labels equal on {equal:.4%} of voxels"
+        return Agreement(words, holds=apart < 1e-3 and equal >= 0.995)
+
+    return Pair(reference=reference, ours=ours, agree=agree)
 
 
 def _loss_inputs() -> tuple[Any, Any]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from nnbox.records.augmentation import Elastic, SampleAugmentation
+from nnbox.training.noise import white_noise
 from nnbox.training.patches import Arrays, cut_patch
 from nnbox.training.previous import change_previous
 
@@ -80,8 +81,17 @@ def sample_coordinates(augmentation: SampleAugmentation, shape: tuple[int, ...])
     places: Coordinates = create_zero_centered_coordinate_mesh(shape)
     if augmentation.elastic is not None:
         places += elastic_offsets(augmentation.elastic, shape)
+    return _turned_and_scaled(augmentation, places)
+
+
+def linear_part(augmentation: SampleAugmentation, axes: int) -> NDArray[np.float64]:
+    """Return the (axes, axes) matrix of rotation and scaling: places are its products with offsets from the centre."""
+    return _turned_and_scaled(augmentation, np.eye(axes))
+
+
+def _turned_and_scaled(augmentation: SampleAugmentation, places: Coordinates) -> Coordinates:
     if augmentation.angles_rad is not None:
-        rotate = rotate_coords_2d if len(shape) == 2 else rotate_coords_3d
+        rotate = rotate_coords_2d if len(places) == 2 else rotate_coords_3d
         places = rotate(places, *augmentation.angles_rad)
     if augmentation.scale is not None:
         places = scale_coords(places, augmentation.scale)
@@ -89,12 +99,11 @@ def sample_coordinates(augmentation: SampleAugmentation, shape: tuple[int, ...])
 
 
 def elastic_offsets(elastic: Elastic, shape: tuple[int, ...]) -> Coordinates:
-    """Return (axes, *shape) offsets in voxels: noise in [-1, 1) from the record's own seed, smoothed, times alpha.
+    """Return (axes, *shape) offsets in voxels: noise in [-1, 1] from the record's own seed, smoothed, times alpha.
 
     As batchgenerators' ``elastic_deform_coordinates``, whose noise comes from a global generator. Source: release.
     """
-    rng = np.random.Generator(np.random.PCG64(elastic.noise_seed))
-    noise = rng.uniform(-1.0, 1.0, (len(shape), *shape))
+    noise = white_noise(elastic.noise_seed, (len(shape), *shape)).astype(np.float64)
     smooth = [gaussian_filter(axis, elastic.sigma, mode="constant", cval=0.0) for axis in noise]
     return np.stack(smooth) * elastic.alpha
 

@@ -1,0 +1,239 @@
+"""Reading volumes at places between voxels: images by a third-order spline, labels by the largest linear share.
+
+This is what batchgenerators' ``interpolate_img`` computes with orders 3 and 1, and 0 beyond the volume. Volumes have 2
+or 3 axes. On a CPU points are read piece by piece into arrays that are used again: they stay in its cache, and asking
+the system for memory would take longer than reading.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from nnbox.training.banded import MARGIN
+
+PIECE_POINTS = 1 << 14
+NEVER_ASKED = frozenset({"cuda"})  # devices that the host does not wait for: how many points lie where, stays unknown
+
+
+def multiply_axes(volumes: Tensor, matrices: tuple[Tensor, ...]) -> Tensor:
+    """Multiply every axis of (batch, channels, *space) with its matrix (batch, wanted, size)."""
+    for axis, matrix in enumerate(matrices):
+        before, after = volumes.shape[: axis + 2], volumes.shape[axis + 3 :]
+        product = volumes.new_empty((*before, matrix.shape[1], *after))
+        for own, target, source in zip(matrix, product, volumes, strict=True):
+            if after:
+                # Views of one matrix for every block: nothing is copied, neither matrix nor volume.
+                blocks = source.reshape(-1, own.shape[1], after.numel())
+                torch.bmm(own.expand(len(blocks), -1, -1), blocks, out=target.view(len(blocks), own.shape[0], -1))
+            else:
+                torch.mm(source.reshape(-1, own.shape[1]), own.t(), out=target.view(-1, own.shape[0]))
+        volumes = product
+    return volumes
+
+
+def read_moved(images: Tensor, labels: tuple[Tensor, ...], places: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
+    """Read images and label maps at the same places; 0 outside.
+
+    Args:
+        images: spline coefficients, float32 (batch, channels, *space), with `MARGIN` more at both ends of every axis;
+            there may be no channels.
+        labels: integer maps (batch, slices, *space), with the same margins.
+        places: float32 (batch, axes, points), in voxels of the volumes without margins.
+        sizes: float32 (batch, axes), sizes of the volumes without margins; what is beyond them is padding.
+
+    Returns:
+        (batch, channels or slices, points) for images and for each of the label maps, of their types.
+    """
+    volumes = (images, *labels)
+    found = tuple(volume.new_zeros((*volume.shape[:2], places.shape[2])) for volume in volumes)
+    for sample in range(len(places)):
+        own = tuple(volume[sample] for volume in volumes)
+        _read_sample(own, places[sample], sizes[sample], tuple(result[sample] for result in found))
+    return found
+
+
+def _read_sample(volumes: tuple[Tensor, ...], places: Tensor, sizes: Tensor, results: tuple[Tensor, ...]) -> None:
+    """Read the volumes of one sample: images first, then label maps, (channels, *space) each."""
+    steps = _steps(volumes[-1].shape[1:])
+    images = [_SplineReader(image.reshape(-1), steps, places.shape[1]) for image in volumes[0]]
+    maps = [
+        (_LabelReader(labels, steps), target)
+        for volume, result in zip(volumes[1:], results[1:], strict=True)
+        for labels, target in zip(volume, result, strict=True)
+    ]
+    for points in _pieces(places):
+        around = _around(places[:, points], sizes, steps)
+        if around is None:
+            continue
+        weights = around.spline_weights() if images else ()
+        below = around.base - sum(steps)
+        for reader, target in zip(images, results[0], strict=True):
+            around.write(reader.read(below, weights), target[points])
+        for labels, target in maps:
+            labels.read(around, points.start, target[points])
+    for labels, target in maps:
+        labels.let_vote(places, target)
+
+
+def _around(places: Tensor, sizes: Tensor, steps: tuple[int, ...]) -> Around | None:
+    """Find out where points lie; a CPU leaves those outside out (None: all of them), a GPU is not asked which."""
+    last = (sizes - 1).unsqueeze(1)
+    if places.device.type in NEVER_ASKED:
+        within = torch.minimum(places.clamp(min=0), last)
+        return Around(within, steps, outside=(within != places).any(dim=0))
+    off = (places < 0).logical_or_(places > last)
+    if not off.any():
+        return Around(places, steps)
+    chosen = torch.nonzero(off.any(dim=0).logical_not_()).squeeze(1)
+    return Around(places.index_select(1, chosen), steps, chosen=chosen) if len(chosen) else None
+
+
+def _pieces(places: Tensor) -> Iterator[slice]:
+    """Yield ranges of points; on a GPU all at once."""
+    count = places.shape[-1]
+    length = PIECE_POINTS if places.device.type == "cpu" else max(1, count)
+    for first in range(0, count, length):
+        yield slice(first, first + length)
+
+
+def _steps(shape: tuple[int, ...]) -> tuple[int, ...]:
+    steps = [1]
+    for size in reversed(shape[1:]):
+        steps.append(steps[-1] * size)
+    return tuple(reversed(steps))
+
+
+class Around:
+    """Where points lie among the voxels of a volume with margins.
+
+    Attributes:
+        base: place in memory of the voxel below each point.
+        part: (axes, points) distance to that voxel, in [0, 1).
+        chosen: which points these are; None: all.
+        outside: points that were moved into the volume and stand for 0; None: there are none.
+    """
+
+    def __init__(
+        self, within: Tensor, steps: tuple[int, ...], *, chosen: Tensor | None = None, outside: Tensor | None = None
+    ) -> None:
+        self.chosen, self.outside = chosen, outside
+        low = within.floor()
+        self.part = within - low
+        low = low.long()
+        self.base = low[-1] + MARGIN * sum(steps)
+        for axis, step in enumerate(steps[:-1]):
+            self.base.add_(low[axis], alpha=step)
+
+    def write(self, values: Tensor, target: Tensor) -> None:
+        """Write what was read at the points to their places."""
+        if self.chosen is not None:
+            target.index_copy_(0, self.chosen, values)
+        elif self.outside is not None:
+            torch.mul(values, self.outside.logical_not(), out=target)
+        else:
+            target.copy_(values)
+
+    def spline_weights(self) -> tuple[tuple[Tensor, ...], ...]:
+        """Weights of the four coefficients around a point, for each axis."""
+        square = self.part * self.part
+        last = (square * self.part).div_(6)
+        rest = 1 - self.part
+        first = (rest * rest).mul_(rest).div_(6)
+        second = (last * 3).sub_(square).add_(2 / 3)
+        four = (first, second, (1 - first).sub_(second).sub_(last), last)
+        return tuple(zip(*(weights.unbind() for weights in four), strict=True))
+
+
+class _SplineReader:
+    """Sums over the 4^axes coefficients around points of one image, axis within axis.
+
+    After the last tap of an axis its sum becomes a term of the axis before it.
+    """
+
+    def __init__(self, flat: Tensor, steps: tuple[int, ...], most: int) -> None:
+        self._taps = []
+        for chosen in itertools.product(range(4), repeat=len(steps)):
+            offset = sum(tap * step for tap, step in zip(chosen, steps, strict=True))
+            full = next((count for count, tap in enumerate(reversed(chosen)) if tap < 3), len(steps) - 1)
+            terms = [(axis, chosen[axis]) for axis in range(len(steps) - 1, len(steps) - 2 - full, -1)]
+            self._taps.append((flat[offset:], terms))
+        length = min(PIECE_POINTS, most) if flat.device.type == "cpu" else most
+        self._sums = flat.new_empty((len(steps) + 1, length))
+
+    def read(self, base: Tensor, weights: tuple[tuple[Tensor, ...], ...]) -> Tensor:
+        """Return the sum at each point: coefficients from ``base`` on, times the products of the axes' weights."""
+        *sums, gathered = self._sums[:, : len(base)].unbind()
+        for moved, terms in self._taps:
+            torch.index_select(moved, 0, base, out=gathered)
+            term = gathered
+            for axis, tap in terms:
+                if tap:
+                    sums[axis].addcmul_(term, weights[axis][tap])
+                else:
+                    torch.mul(term, weights[axis][0], out=sums[axis])
+                term = sums[axis]
+        return sums[0]
+
+
+class _LabelReader:
+    """Reads one label map: at each point the label with the largest linear share of the 2^axes voxels around it.
+
+    On a CPU the cells between voxels with one and the same label are found first, and only points in other cells are
+    let vote. How many these are a GPU cannot be asked without waiting for it, so there all points vote.
+    """
+
+    def __init__(self, labels: Tensor, steps: tuple[int, ...]) -> None:
+        corners = itertools.product((0, 1), repeat=len(steps))
+        self._offsets = [sum(end * step for end, step in zip(ends, steps, strict=True)) for ends in corners]
+        self._flat, self._steps = labels.reshape(-1), steps
+        self._cells = None if labels.device.type in NEVER_ASKED else _cells(labels).reshape(-1)
+        self._meeting: list[Tensor] = []
+
+    def read(self, around: Around, start: int, result: Tensor) -> None:
+        """Write the labels at points from ``start`` on, or note which have to vote."""
+        if self._cells is None:
+            around.write(self._vote(around), result)
+            return
+        found = self._cells.index_select(0, around.base)
+        meeting = torch.nonzero(found < 0).squeeze(1)
+        self._meeting.append((meeting if around.chosen is None else around.chosen[meeting]) + start)
+        around.write(found.to(result.dtype), result)
+
+    def let_vote(self, places: Tensor, result: Tensor) -> None:
+        """Write the labels at the points that were noted."""
+        meeting = torch.cat(self._meeting) if self._meeting else places.new_empty(0, dtype=torch.int64)
+        for first in range(0, len(meeting), PIECE_POINTS):
+            some = meeting[first : first + PIECE_POINTS]
+            result[some] = self._vote(Around(places.index_select(1, some), self._steps))
+
+    def _vote(self, around: Around) -> Tensor:
+        labels = [self._flat[offset:].index_select(0, around.base) for offset in self._offsets]
+        shares = [torch.ones_like(around.part[0])]
+        for part in around.part:
+            shares = [before * weight for before in shares for weight in (1 - part, part)]
+        totals = [share.clone() for share in shares]
+        for one, other in itertools.combinations(range(len(labels)), 2):
+            equal = (labels[one] == labels[other]).to(shares[0].dtype)
+            totals[one].addcmul_(equal, shares[other])
+            totals[other].addcmul_(equal, shares[one])
+        best, found = totals[0], labels[0]
+        for total, label in zip(totals[1:], labels[1:], strict=True):
+            found = torch.where(total > best, label, found)
+            best = torch.maximum(total, best)
+        return found
+
+
+def _cells(labels: Tensor) -> Tensor:
+    """Return for each voxel the label that it and its 2^axes - 1 successors share; -1 where they differ."""
+    low = high = labels if labels.dtype.is_signed else labels.to(torch.int16)
+    for axis in range(labels.ndim):
+        count = labels.shape[axis] - 1
+        low, high = low.clone(), high.clone()
+        for bound, extreme in ((low, torch.minimum), (high, torch.maximum)):
+            here, next_to_it = bound.narrow(axis, 0, count), bound.narrow(axis, 1, count)
+            here.copy_(extreme(here, next_to_it))
+    return torch.where(low == high, low, -1)

@@ -1,0 +1,80 @@
+"""Cubic B-spline coefficients of volumes, with mirrored margins: the filter before `nnbox.training.interpolate`."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+from torch import Tensor
+
+from nnbox.training.banded import MARGIN
+from nnbox.training.interpolate import multiply_axes
+
+POLE = math.sqrt(3.0) - 2.0
+GAIN = 6.0
+HORIZON = 24  # voxels after which the recursion's start no longer matters: 0.27^24 < 1e-13
+
+
+def spline_coefficients(volumes: Tensor, filters: tuple[Tensor, ...], sizes: Tensor) -> Tensor:
+    """Return float32 (batch, channels, *space with margins); as scipy's ``spline_filter(mode="mirror")``.
+
+    A device multiplies with matrices. A CPU does so on the last axis alone; on the others the filter's recursion, plane
+    after plane, is quicker.
+
+    Args:
+        volumes: float32 (batch, channels, *space), each filled from the first voxel on up to its own size.
+        filters: per axis (batch, space + margins, space), see `nnbox.training.banded.spline_matrix`.
+        sizes: (batch, axes) of the volumes.
+    """
+    if volumes.device.type != "cpu":
+        return multiply_axes(volumes, filters)
+    result = volumes.new_zeros((*volumes.shape[:2], *(size + 2 * MARGIN for size in volumes.shape[2:])))
+    for image, own, target, shape in zip(volumes, filters[-1], result, sizes.int().tolist(), strict=True):
+        within = (slice(None), *(slice(MARGIN, MARGIN + size) for size in shape[:-1]))
+        source = image[(slice(None), *(slice(0, size) for size in shape[:-1]))]
+        recursed = [axis for axis, size in enumerate(shape[:-1], start=1) if size > 1]
+        inner = target[within]
+        inner.copy_(torch.matmul(source, own.t() * GAIN ** len(recursed)))
+        for axis in recursed:
+            _filter(inner, axis)
+        for axis, size in enumerate(shape[:-1], start=1):
+            _mirror(target, axis, size)
+    return result
+
+
+def _filter(volume: Tensor, axis: int) -> None:
+    """Filter along an axis in place, without the gain: once forth and once back."""
+    planes = volume.unbind(axis)
+    count = len(planes)
+    start = planes[0].clone()
+    if count > HORIZON:
+        for power, plane in enumerate(planes[1:HORIZON], start=1):
+            start.add_(plane, alpha=POLE**power)
+    else:
+        period = 2 * count - 2
+        for power, plane in enumerate(planes[1:-1], start=1):
+            start.add_(plane, alpha=POLE**power + POLE ** (period - power))
+        start.add_(planes[-1], alpha=POLE ** (count - 1)).div_(1 - POLE**period)
+    planes[0].copy_(start)
+    for before, plane in itertools.pairwise(planes):
+        plane.add_(before, alpha=POLE)
+    planes[-1].add_(planes[-2], alpha=POLE).mul_(POLE / (POLE * POLE - 1))
+    for plane, after in zip(planes[-2::-1], planes[:0:-1], strict=True):
+        plane.sub_(after).mul_(-POLE)
+
+
+def _mirror(volume: Tensor, axis: int, size: int) -> None:
+    """Fill the margins of an axis, of which the first ``size`` voxels after the first margin are known."""
+    planes = volume.unbind(axis)
+    for distance in range(1, MARGIN + 1):
+        for end, inwards in ((0, 1), (size - 1, -1)):
+            away = _reflected(end + inwards * distance, size)
+            planes[MARGIN + end - inwards * distance].copy_(planes[MARGIN + away])
+
+
+def _reflected(place: int, size: int) -> int:
+    if size == 1:
+        return 0
+    place %= 2 * size - 2
+    return min(place, 2 * size - 2 - place)
