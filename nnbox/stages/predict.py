@@ -19,8 +19,10 @@ from nnbox.stages.lock import held
 from nnbox.stages.model_place import require_model
 from nnbox.stages.options import PredictOptions
 from nnbox.stages.packaging import TaskPredictions, expected_cases, submit, warn_left_out
+from nnbox.stages.places import require_places, require_scratch
 from nnbox.stages.prediction import Ensemble, PredictionSettings, predict_all
-from nnbox.stages.resources import require_apart, require_scratch, require_writable, worker_count
+from nnbox.stages.presence import present
+from nnbox.stages.resources import worker_count
 from nnbox.stages.workspace import Workspace
 from nnbox.submission.bundle import ModelBundle, open_bundle
 
@@ -38,10 +40,13 @@ def predict(options: PredictOptions, listener: Listener) -> tuple[Path, ...]:
     if is_grand_challenge(options.input):
         return (predict_for_platform(options, listener),)
     roots = find_tasks(options.input)
-    require_apart(options.output, options.input)
-    require_writable(options.output)
+    require_places(options.output, options.input)
     require_scratch(options.output)
-    with held(options.output / ".lock"), tempfile.TemporaryDirectory(dir=options.output, prefix=".model-") as scratch:
+    with (
+        held(options.output / ".lock"),
+        present(options.output, listener) as listener,  # noqa: PLR1704 - the run speaks through it
+        tempfile.TemporaryDirectory(dir=options.output, prefix=".model-") as scratch,
+    ):
         device = choose_device(options.device)
         listener(None, f"device: {device.name} ({device.description})")
         tasks = []

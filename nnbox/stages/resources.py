@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnbox.errors import ResourceError, UsageError
-from nnbox.layouts.names import OWN_FOLDER
+from nnbox.errors import ResourceError
 from nnbox.limits import available_cpus, available_memory_bytes, available_processes
 from nnbox.network.counting import parameter_count
 from nnbox.network.device import Device
@@ -132,49 +129,3 @@ def require_card(device: Device, plan: Plan) -> None:
             f"the plan is made for a card of {plan.planning_memory_gb:g} GB; {device.name} ({device.description}) has "
             f"{card_gb:.1f} GB. What to do: plan for it with --planning-memory {card_gb:.0f}, or use a larger card."
         )
-
-
-def require_apart(output: Path, root: Path) -> None:
-    """See that no result can fall among the input's files: only ``<input>/nnbox`` may lie inside the input.
-
-    Raises:
-        UsageError: the output is the input folder, or another folder inside it.
-    """
-    inside, place = root.resolve(), output.resolve()
-    own = inside / OWN_FOLDER
-    if place.is_relative_to(inside) and not place.is_relative_to(own):
-        raise UsageError(
-            f"--output {output} lies inside --input {root}, whose files are never changed. What to do: name a folder "
-            f"outside of it, or {root / OWN_FOLDER}."
-        )
-
-
-def require_scratch(output: Path) -> None:
-    """See that temporary files have a place; where the system has none (a read-only container), make one in the output.
-
-    Worker processes inherit it through the environment.
-    """
-    try:
-        tempfile.gettempdir()
-    except FileNotFoundError:
-        scratch = output / ".scratch"
-        scratch.mkdir(exist_ok=True)
-        os.environ["TMPDIR"] = tempfile.tempdir = str(scratch)
-
-
-def require_writable(folder: Path) -> None:
-    """Make the output folder and see that it takes files.
-
-    Raises:
-        ResourceError: it cannot be made or written.
-    """
-    probe = folder / f".write-test-{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ResourceError(
-            f"the output folder {folder} cannot be written ({error.strerror}). What to do: name a "
-            "writable one with --output, or mount one."
-        ) from None

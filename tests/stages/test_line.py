@@ -23,8 +23,8 @@ from nnbox.stages.intake import listing_digest
 from nnbox.stages.lock import held
 from nnbox.stages.model_place import find_model
 from nnbox.stages.options import PredictOptions, Until
+from nnbox.stages.places import require_scratch
 from nnbox.stages.predict import predict
-from nnbox.stages.resources import require_scratch
 from nnbox.stages.schedule import schedule_units
 from nnbox.stages.submission import check_archive
 from nnbox.stages.train import train
