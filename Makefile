@@ -79,8 +79,7 @@ image:
 # The container's contract, in the image: mounts, users, limits, signals, exit codes (tests/image/contract_*.py).
 image-test: env
 	trap 'bash tests/image/engine.sh down' EXIT; NNBOX_FAKE_GPU=1 bash tests/image/engine.sh up && $(MAKE) image \
-	  && eval "$$(bash tests/image/engine.sh env)" && $(BIN)/pytest -x --durations=10 -o python_files='contract_*.py' \
-	  -o pythonpath=tests/image tests/image
+	  && eval "$$(bash tests/image/engine.sh env)" && $(BIN)/pytest -x --durations=10 -o python_files='contract_*.py' tests/image
 
 # What the image installs, resolved from the public index; writes tests/image/wheels.json.
 lock: env
