@@ -14,7 +14,7 @@ _VARIABLE = "NNBOX_REVISION"
 def revision() -> str | None:
     """Return the revision of the source: what the image was built with, else what git says of this checkout."""
     if baked := os.environ.get(_VARIABLE, "").strip():
-        return baked
+        return None if baked == "unknown" else baked
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None
