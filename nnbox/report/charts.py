@@ -14,7 +14,7 @@ from nnbox.report.document import Drawing
 from nnbox.report.figures import INK, LINE, MUTED, PAPER, SERIES, draw, legend
 from nnbox.report.statistics import mean_interval, quartiles
 
-_MOST_DOTS = 600
+MOST_DOTS = 150
 _LONGEST_NAME = 22
 
 
@@ -98,9 +98,9 @@ def _row(axes: Axes, row: int, group: Group) -> None:
 
 def _thinned(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Keep both ends and every n-th value between: more dots than can be told apart only make the page heavy."""
-    if values.size <= _MOST_DOTS:
+    if values.size <= MOST_DOTS:
         return values
-    kept: NDArray[np.float64] = values[np.unique(np.linspace(0, values.size - 1, _MOST_DOTS).round().astype(int))]
+    kept: NDArray[np.float64] = values[np.unique(np.linspace(0, values.size - 1, MOST_DOTS).round().astype(int))]
     return kept
 
 

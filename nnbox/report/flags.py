@@ -12,7 +12,7 @@ from nnbox.records.results import Candidate
 from nnbox.report.document import Flag, Level, Parts, Statistic
 from nnbox.report.facts import RunFacts
 from nnbox.report.numbers import exact, whole
-from nnbox.report.ranking import case_dice
+from nnbox.report.ranking import fold_values
 
 STANDS_OUT_SD, STANDS_OUT_DICE = 3.0, 0.03
 RARE_SHARE, RARE_CASES = 0.2, 5
@@ -135,18 +135,6 @@ def fold_flags(winner: Candidate, folds: Folds, place: str) -> Iterable[Flag]:
                 "went wrong.",
             )
             yield Flag(level=Level.ATTENTION, title=f"Fold {fold} stands out", parts=parts, section="evidence")
-
-
-def fold_values(winner: Candidate, folds: Folds) -> dict[int, tuple[str, list[float]]]:
-    """Return, for each fold with scored cases, their place in the candidate and the mean Dice of each."""
-    found: dict[int, tuple[str, list[float]]] = {}
-    for fold, names in enumerate(folds.validation):
-        own = [(index, case_dice(case)) for index, case in enumerate(winner.cases) if case.case in names]
-        scored = [(index, value) for index, value in own if value is not None]
-        if scored:
-            places = ",".join(str(index) for index, _ in scored)
-            found[fold] = (f"/cases/{places}/labels/@/dice", [value for _, value in scored])
-    return found
 
 
 def _partial() -> Flag:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nnbox.evaluation.summary import mean_of_defined
-from nnbox.records.results import CaseScores, CrossValidation, Selection
+from nnbox.records.plan import Folds
+from nnbox.records.results import Candidate, CaseScores, CrossValidation, Selection
 from nnbox.report.numbers import token
 
 ROLES = ("worst", "median", "best")
@@ -15,6 +16,18 @@ ROLES = ("worst", "median", "best")
 def case_dice(case: CaseScores) -> float | None:
     """Return the mean over labels of a case's Dice, None where no label defines it."""
     return mean_of_defined([label.dice for label in case.labels])
+
+
+def fold_values(winner: Candidate, folds: Folds) -> dict[int, tuple[str, list[float]]]:
+    """Return, for each fold with scored cases, their place in the candidate and the mean Dice of each."""
+    found: dict[int, tuple[str, list[float]]] = {}
+    for fold, names in enumerate(folds.validation):
+        own = [(index, case_dice(case)) for index, case in enumerate(winner.cases) if case.case in names]
+        scored = [(index, value) for index, value in own if value is not None]
+        if scored:
+            places = ",".join(str(index) for index, _ in scored)
+            found[fold] = (f"/cases/{places}/labels/@/dice", [value for _, value in scored])
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

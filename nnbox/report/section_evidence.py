@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nnbox.evaluation.summary import mean_of_defined
+from nnbox.records.plan import Folds
 from nnbox.records.results import Candidate, CrossValidation, LabelScores
-from nnbox.report.charts import Axis, Group, distribution
+from nnbox.report.charts import MOST_DOTS, Axis, Group, distribution
 from nnbox.report.document import Block, Details, Drawings, Heading, Paragraph, Parts, Section, Statistic, Table
 from nnbox.report.facts import RunFacts
 from nnbox.report.numbers import about, count_of, exact, interval, mean, median, whole
+from nnbox.report.ranking import fold_values
 from nnbox.report.statistics import CONFIDENCE, RESAMPLES, defined
 
 _MOST_OPEN = 8
@@ -45,11 +47,15 @@ def evidence_section(run: RunFacts) -> Section | None:
         ),
         Paragraph(
             parts=(
-                "In the plots a dot is a case, the box spans the quartiles, the diamond is the mean with its interval.",
+                f"In the plots a dot is a case (of many, {MOST_DOTS} are drawn, evenly by rank), the box spans the "
+                "quartiles, the diamond is the mean with its interval.",
             ),
             quiet=True,
         ),
     ]
+    if run.chosen is not None and run.folds is not None:
+        winner = evidence.candidates[run.chosen]
+        blocks.append(_fold_table(winner, run.folds, f"crossvalidation.json#/candidates/{run.chosen}"))
     parts = [_label(run, found, index) for index in range(len(plan.labels))]
     for part in parts[:_MOST_OPEN]:
         blocks.extend(part)
@@ -57,6 +63,16 @@ def evidence_section(run: RunFacts) -> Section | None:
         folded = tuple(block for part in rest for block in part)
         blocks.append(Details(summary=f"{len(rest)} more labels", blocks=folded))
     return Section(key="evidence", title="Cross-validation", blocks=tuple(blocks))
+
+
+def _fold_table(winner: Candidate, folds: Folds, place: str) -> Table:
+    rows: list[tuple[Parts, ...]] = []
+    for fold, (source, values) in fold_values(winner, folds).items():
+        at = f"{place}{source}"
+        cells = ((count_of(values, at),), (mean(values, at, 3),), interval(values, at, 3), (median(values, at, 3),))
+        rows.append(((f"fold {fold}",), *cells))
+    columns = ("fold", "cases", "mean Dice", "95 % interval", "median Dice")
+    return Table(caption=f"{winner.name} by fold, mean over labels of each case", columns=columns, rows=tuple(rows))
 
 
 def _label(run: RunFacts, found: Sequence[Place], index: int) -> list[Block]:

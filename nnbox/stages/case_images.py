@@ -45,11 +45,13 @@ def pictured_cases(run: RunFiles, root: Path | None) -> tuple[tuple[Pictured, ..
     cases = {case.name: case for case in run.dataset.cases}
     found = []
     for role, index in shown_cases(ranked_cases(run.crossvalidation, run.selection, chosen)):
-        case = cases[winner.cases[index].case]
+        name = winner.cases[index].case
+        if name not in cases:
+            return (), f"{name} is no longer in the data set."
         try:
-            images = validation_images(run.workspace, run.plan, root, case, run.selection)
+            images = validation_images(run.workspace, run.plan, root, cases[name], run.selection)
         except (NnboxError, ImageReadError, OSError) as error:
-            return (), f"{case.name} cannot be read ({error})."
+            return (), f"{name} cannot be read ({error})."
         found.append(Pictured(role=role, index=index, images=images))
     return tuple(found), None
 
