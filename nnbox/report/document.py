@@ -83,11 +83,14 @@ class Table:
 
     @property
     def numeric(self) -> tuple[int, ...]:
-        """The columns that hold numbers; they are set to the right."""
-        columns = range(1, len(self.columns))
-        return tuple(
-            column for column in columns if any(isinstance(part, Number) for row in self.rows for part in row[column])
-        )
+        """The columns that hold numbers, or a dash where there is none; they are set to the right."""
+        found = []
+        for column in range(1, len(self.columns)):
+            cells = [row[column] for row in self.rows]
+            counted = [any(isinstance(part, Number) for part in cell) for cell in cells]
+            if any(counted) and all(has or cell == ("–",) for has, cell in zip(counted, cells, strict=True)):
+                found.append(column)
+        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

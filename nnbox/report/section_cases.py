@@ -96,13 +96,14 @@ def tests_section(run: RunFacts) -> Section | None:
     blocks: tuple[Block, ...] = (
         Paragraph(
             parts=(
+                "Images without a reference that the chosen networks predicted: ",
                 whole(len(rows), "log.jsonl#predicted/facts/case", Statistic.DISTINCT),
-                " images without a reference were predicted by the chosen networks. ",
+                ". ",
                 "There is no result archive." if submission is None else f"The {submission.sentence}.",
             )
         ),
         Details(
-            summary=f"All {len(rows)} test images",
+            summary="Every test image",
             blocks=(Table(caption="Test images", columns=("case", "foreground voxels", "time"), rows=tuple(rows)),),
         ),
     )

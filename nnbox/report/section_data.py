@@ -58,9 +58,9 @@ def _introduction(data: DataFacts) -> Paragraph:
         parts=(
             f"{data.task} lies in the layout “{data.layout}” and is {data.dimension}D: ",
             whole(len(data.cases), _at(data, "/cases/*"), Statistic.COUNT),
-            f" training cases{patients}, and ",
+            f" training cases{patients}; images without labels: ",
             whole(data.test_cases, tests, Statistic.COUNT),
-            f" images without labels. Channels: {channels}. Labels: {labels}.",
+            f". Channels: {channels}. Labels: {labels}.",
         )
     )
 

@@ -37,7 +37,7 @@ def provenance(context: Context, options: TrainOptions, device: Device) -> dict[
         "root": str(context.root.resolve()),
         "version": __version__,
         "revision": revision(),
-        "command": shlex.join(sys.argv),
+        "command": shlex.join([_program(), *sys.argv[1:]]),
         "recipe": options.recipe,
         "seed": options.seed,
         "workers": context.workers,
@@ -52,6 +52,11 @@ def provenance(context: Context, options: TrainOptions, device: Device) -> dict[
         "python": platform.python_version(),
         "libraries": {name: found for name in LIBRARIES if (found := _version(name)) is not None},
     }
+
+
+def _program() -> str:
+    """Return what was typed for the program: its own files are called by its name."""
+    return "nnbox" if Path(sys.argv[0]).name in {"__main__.py", "entrypoint.py", "nnbox"} else sys.argv[0]
 
 
 def _version(library: str) -> str | None:
