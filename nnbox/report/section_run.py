@@ -7,11 +7,12 @@ from typing import Any
 
 from nnbox.report.charts import bars
 from nnbox.report.citations import bibtex
-from nnbox.report.document import Block, Code, Details, Drawings, Paragraph, Parts, Section, Statistic, Table
+from nnbox.report.document import Block, Code, Details, Drawings, Paragraph, Part, Parts, Section, Statistic, Table
 from nnbox.report.facts import RunFacts, Work
-from nnbox.report.numbers import duration, lasting, size, whole
+from nnbox.report.numbers import duration, exact, lasting, size, whole
 from nnbox.rules.methods import methods_text
 
+_SHORTER = (("epochs", "epochs"), ("iterations", "steps per epoch"))
 _KINDS = {
     "preprocess": "prepared cases, per store",
     "training": "trained networks",
@@ -120,6 +121,29 @@ def _digests(run: RunFacts) -> Table:
     return Table(caption="SHA-256", columns=("file", "digest"), rows=rows)
 
 
+def _in_this_run(run: RunFacts) -> tuple[Paragraph, ...]:
+    """Say what this very run did where the method leaves it open, and what came out."""
+    parts: list[Part] = ["This run. "]
+    start = run.last("start")
+    options = start.facts.get("options", {}) if start is not None else {}
+    shorter = [f"{options[name]} {words}" for name, words in _SHORTER if options.get(name) is not None]
+    if shorter:
+        parts.append(f"Instead of the schedule above, trainings had {' and '.join(shorter)}. ")
+    if run.results:
+        trained = dict.fromkeys(item.configuration for item in run.results)
+        folds = {name: sorted(item.fold for item in run.results if item.configuration == name) for name in trained}
+        words = "; ".join(f"{name} in folds {', '.join(map(str, found))}" for name, found in folds.items())
+        parts.append(f"Trained were {words}. ")
+    if run.selection is not None and run.plan is not None:
+        parts.append(f"Test images were predicted by {run.selection.candidate}; its cross-validated mean Dice was ")
+        for index, label in enumerate(run.plan.labels):
+            value = run.selection.mean_dice_per_label[index]
+            number = exact(value, f"selection.json#/mean_dice_per_label/{index}", 3)
+            parts.extend((", " if index else "", number, f" ({label.name})"))
+        parts.append(" after post-processing.")
+    return (Paragraph(parts=tuple(parts)),) if len(parts) > 1 else ()
+
+
 def methods_section(run: RunFacts) -> Section | None:
     """Return the methods paragraph with what to cite; None without a plan."""
     if run.plan is None or run.fingerprint is None:
@@ -129,8 +153,10 @@ def methods_section(run: RunFacts) -> Section | None:
     entries = bibtex(run.plan, run.version, scored=run.crossvalidation is not None)
     latex = methods_text(run.plan, run.fingerprint, latex=True)
     blocks: tuple[Block, ...] = (
-        *paragraphs,
-        Details(summary="The same in LaTeX", blocks=(Code(name="LaTeX", text=latex),)),
+        *paragraphs[:-1],
+        *_in_this_run(run),
+        *paragraphs[-1:],
+        Details(summary="The same in LaTeX, without the run's own paragraph", blocks=(Code(name="LaTeX", text=latex),)),
         Details(summary="What to cite (BibTeX)", blocks=(Code(name="BibTeX", text=entries),)),
     )
     return Section(key="methods", title="Methods, for a paper", blocks=blocks)

@@ -396,3 +396,9 @@ def test_a_damaged_prediction_costs_the_pictures_alone(finished, tmp_path):
         path.write_bytes(b"x")
     write_report(Workspace(out))
     assert "There are no pictures" in " ".join(_page(out).words)
+
+
+def test_the_methods_say_what_this_run_did_differently(page):
+    text = " ".join(" ".join(page.words).split())
+    assert "Instead of the schedule above, trainings had 1 epochs and 2 steps per epoch." in text
+    assert "2d in folds 0, 1, 2, 3, 4" in text
