@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nnbox.errors import NnboxError
+from nnbox.errors import DataError, NnboxError
 from nnbox.geometry import Grid, Placement, tidy_spacing_mm
 from nnbox.imaging.crop import nonzero_box
 from nnbox.imaging.header import ImageReadError
@@ -31,25 +31,25 @@ from nnbox.stages.workspace import Workspace
 
 def pictured_cases(run: RunFiles, root: Path | None) -> tuple[tuple[Pictured, ...], str | None]:
     """Return the worst, median and best case of the chosen candidate, or why they cannot be shown."""
-    if run.crossvalidation is None or run.selection is None or run.plan is None or run.dataset is None:
+    evidence, selection = run.crossvalidation, run.selection
+    if evidence is None or selection is None or run.plan is None or run.dataset is None:
         return (), None
-    names = [candidate.name for candidate in run.crossvalidation.candidates]
-    if run.selection.candidate not in names:
+    names = [candidate.name for candidate in evidence.candidates]
+    if selection.candidate not in names:
         return (), "the selection is not of this cross-validation."
-    if root is None:
-        return (), "the run does not say where its data set lies. Name the place with nnbox report --input."
-    if not root.is_dir():
-        return (), f"the data set is not at {root} any more. Name its place with nnbox report --input."
-    chosen = names.index(run.selection.candidate)
-    winner = run.crossvalidation.candidates[chosen]
+    if root is None or not root.is_dir():
+        where = "where the run does not say" if root is None else f"not at {root} any more"
+        return (), f"the data set is {where}. Name its place with nnbox report --input."
+    chosen = names.index(selection.candidate)
     cases = {case.name: case for case in run.dataset.cases}
     found = []
-    for role, index in shown_cases(ranked_cases(run.crossvalidation, run.selection, chosen)):
-        name = winner.cases[index].case
-        if name not in cases:
-            return (), f"{name} is no longer in the data set."
+    for role, index in shown_cases(ranked_cases(evidence, selection, chosen)):
+        name = evidence.candidates[chosen].cases[index].case
+        case = cases.get(name)
         try:
-            images = validation_images(run.workspace, run.plan, root, cases[name], run.selection)
+            if case is None:
+                raise DataError("it is no longer in the data set")
+            images = validation_images(run.workspace, run.plan, root, case, selection)
         except (NnboxError, ImageReadError, OSError) as error:
             return (), f"{name} cannot be read ({error})."
         found.append(Pictured(role=role, index=index, images=images))
