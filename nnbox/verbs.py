@@ -83,10 +83,12 @@ def plan(source: PlanSource, *, recipe: str, planning_memory_gb: float | None, f
 
 def train(options: TrainOptions) -> None:
     """Do the whole line and show what came out."""
-    from nnbox.stages.places import require_places
+    from nnbox.stages.places import require_places, require_scratch
 
-    # Before torch is imported: a wrong mount is told within a second.
-    require_places(options.output or options.input / "nnbox", options.input)
+    # Before torch is imported: a wrong mount is told within a second. Workers need a temporary folder for their socket.
+    output = options.output or options.input / "nnbox"
+    require_places(output, options.input)
+    require_scratch(output)
     if options.workers != 1:
         from nnbox.stages.pool import start_workers
 
@@ -95,7 +97,7 @@ def train(options: TrainOptions) -> None:
     from nnbox.stages.summary import result_rows, selection_sentence
     from nnbox.stages.train import train as run_train
 
-    with live_status(follow(options.output or options.input / "nnbox")):
+    with live_status(follow(output)):
         outcomes = run_train(options, listen, steps_told=not is_terminal())
     for outcome in outcomes:
         evidence = outcome.workspace.crossvalidation
