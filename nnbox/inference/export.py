@@ -22,6 +22,7 @@ __all__ = [
     "most_probable",
     "original_values",
     "probabilities_on_crop",
+    "separate_axis_back",
     "smallest_unsigned",
     "store_probabilities",
 ]
@@ -48,7 +49,7 @@ def probabilities_on_crop(
         ValueError: the shape is not the prepared shape.
     """
     _check_prepared(probabilities, placement)
-    axis = _separate_axis(placement, resampling)
+    axis = separate_axis_back(placement, resampling)
     return resample_probabilities(probabilities, placement.crop.shape_vox, separate_axis=axis)
 
 
@@ -76,7 +77,7 @@ def labels_on_prepared(
         raise ValueError(f"the two stages crop differently: {source.crop} and {target.crop}")
     if len(probabilities) > 256:
         raise ValueError(f"a cascade holds at most 255 labels, not {len(probabilities) - 1}")
-    axis = _separate_axis(source, resampling)
+    axis = separate_axis_back(source, resampling)
     resampled = resample_probabilities(probabilities, target.prepared_shape_vox, separate_axis=axis)
     return most_probable(resampled).astype(np.uint8, copy=False)
 
@@ -141,7 +142,8 @@ def smallest_unsigned(highest: int) -> type[np.unsignedinteger]:
     return np.uint64
 
 
-def _separate_axis(placement: Placement, resampling: Resampling) -> int | None:
+def separate_axis_back(placement: Placement, resampling: Resampling) -> int | None:
+    """Return the axis along which the way back to the crop takes the nearest voxel, as the way in did, or None."""
     return separate_axis(placement.crop_spacing_mm, resampling.target_spacing_mm, resampling.separate_axis_threshold)
 
 

@@ -1,4 +1,4 @@
-"""Predicting one case with one configuration's networks, as validation and test prediction both do it."""
+"""One configuration's networks, as validation and test prediction both use them."""
 
 from __future__ import annotations
 
@@ -9,49 +9,62 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbox.geometry import Placement
+from nnbox.inference.export import separate_axis_back
+from nnbox.inference.label_map import Part
 from nnbox.inference.model import load_network
-from nnbox.inference.predict import predict_case, with_previous
+from nnbox.inference.predict import open_window, predict_case
+from nnbox.inference.sweep import Window
+from nnbox.inference.volume import Volume
 from nnbox.network.device import Device
-from nnbox.network.unet import UNet
 from nnbox.records.plan import ConfigurationPlan, Plan
+from nnbox.records.precision import Precision
 from nnbox.rules.augmentation import mirror_axes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Member:
     """A configuration with its loaded networks (one per fold).
 
     Attributes:
         plan: of the task.
         configuration: its part of the plan.
-        networks: on ``device``, ready to predict.
-        device: where they lie.
-        mirroring: average mirrored passes.
+        window: how its networks see a volume.
     """
 
     plan: Plan
     configuration: ConfigurationPlan
-    networks: tuple[UNet, ...]
-    device: Device
-    mirroring: bool
+    window: Window
+
+    def part(self, image: NDArray[np.float32], placement: Placement, previous: NDArray[np.integer] | None) -> Part:
+        """Return the share of a prepared case in a label map; ``previous`` are first-stage labels on its grid."""
+        axis = separate_axis_back(placement, self.configuration.resampling)
+        return Part(self.window, self._volume(image, previous), axis)
 
     def predict(self, image: NDArray[np.float32], previous: NDArray[np.integer] | None) -> NDArray[np.float32]:
-        """Return float32 (classes, z, y, x) on the prepared grid; ``previous`` are first-stage labels on that grid."""
-        if previous is not None:
-            image = with_previous(image, previous, len(self.plan.labels))
-        return predict_case(
-            self.networks,
-            image,
-            patch_size=self.configuration.patch_size,
-            dimension=self.configuration.topology.dimension,
-            mirror_axes=mirror_axes(self.plan, self.configuration.topology.dimension) if self.mirroring else (),
-            device=self.device.name,
-        )
+        """Return all class probabilities, float32 (classes, z, y, x), on the prepared grid."""
+        return predict_case(self.window, self._volume(image, previous))
+
+    def _volume(self, image: NDArray[np.float32], previous: NDArray[np.integer] | None) -> Volume:
+        return Volume(image, previous, 0 if previous is None else len(self.plan.labels))
 
 
 def load_member(
-    plan: Plan, configuration: ConfigurationPlan, weights: Mapping[int, Path], device: Device, *, mirroring: bool
+    plan: Plan,
+    configuration: ConfigurationPlan,
+    weights: Mapping[int, Path],
+    device: Device,
+    *,
+    mirroring: bool,
+    precision: Precision = Precision.AUTO,
 ) -> Member:
-    """Load the networks of a configuration, in the order of their folds."""
-    networks = tuple(load_network(weights[fold], configuration.topology, device.name) for fold in sorted(weights))
-    return Member(plan=plan, configuration=configuration, networks=networks, device=device, mirroring=mirroring)
+    """Load the networks of a configuration, in the order of their folds.
+
+    Raises:
+        DataError: weights that do not belong to the plan, or are damaged.
+        ResourceError: the device cannot compute in that precision.
+    """
+    networks = [load_network(weights[fold], configuration.topology, device.name) for fold in sorted(weights)]
+    axes = mirror_axes(plan, configuration.topology.dimension) if mirroring else ()
+    window = open_window(networks, configuration.patch_size, axes, device.name, precision)
+    return Member(plan=plan, configuration=configuration, window=window)

@@ -7,9 +7,12 @@ from safetensors.torch import save_file
 
 from nnbox.errors import DataError
 from nnbox.inference.model import load_network
-from nnbox.inference.predict import predict_case
+from nnbox.inference.predict import answers_of, predict_case
+from nnbox.inference.sweep import Window
+from nnbox.inference.volume import Volume
 from nnbox.network.unet import build_network
 from nnbox.records.plan import Topology
+from nnbox.records.precision import Precision
 
 
 def topology(features=(4, 8), dimension=3):
@@ -31,14 +34,20 @@ def path(tmp_path):
     return tmp_path / "weights.safetensors"
 
 
+def _predicted(network, image):
+    cpu = torch.device("cpu")
+    answers = answers_of([network], cpu, Precision.FLOAT32)
+    window = Window(answers=answers, classes=3, patch_size=(8, 8, 8), mirror_axes=(0, 1, 2), device=cpu)
+    return predict_case(window, Volume(image))
+
+
 def test_a_loaded_network_predicts_as_the_one_that_was_stored(path, state):
     save_file(state, path)
     image = np.random.default_rng(0).standard_normal((1, 8, 10, 9)).astype(np.float32)
-    settings = {"patch_size": (8, 8, 8), "dimension": 3, "mirror_axes": (0, 1, 2)}
-    wanted = predict_case([build_network(topology(), seed=3)], image, **settings)
+    wanted = _predicted(build_network(topology(), seed=3), image)
     loaded = load_network(path, topology())
     assert not loaded.training
-    np.testing.assert_array_equal(predict_case([loaded], image, **settings), wanted)
+    np.testing.assert_array_equal(_predicted(loaded, image), wanted)
 
 
 @pytest.mark.parametrize("change", ["missing", "extra", "shape", "type"])

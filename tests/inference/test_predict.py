@@ -7,9 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from nnbox.inference import predict
-from nnbox.inference.predict import predict_case, with_previous
+from nnbox.inference.passes import Effort, Passes
+from nnbox.inference.predict import answers_of, predict_case
+from nnbox.inference.sweep import Window
 from nnbox.inference.tiles import gaussian_weights, tile_corners
+from nnbox.inference.volume import Volume
+from nnbox.records.precision import Precision
+
+CPU = torch.device("cpu")
 
 
 class Constant(nn.Module):
@@ -62,6 +67,17 @@ def explicit(networks, image, patch, mirror_axes):
     return (total / norm).numpy()
 
 
+def window(networks, patch, mirror_axes, **effort):
+    answers = answers_of(networks, CPU, Precision.FLOAT32)
+    return Window(
+        answers=answers, classes=3, patch_size=patch, mirror_axes=mirror_axes, device=CPU, effort=Effort(**effort)
+    )
+
+
+def predicted(networks, image, patch, mirror_axes, **effort):
+    return predict_case(window(networks, patch, mirror_axes, **effort), Volume(image))
+
+
 def random_image(shape, seed=1):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
@@ -70,13 +86,8 @@ def random_image(shape, seed=1):
 @pytest.mark.parametrize("shape", [(5, 17, 23), (1, 4, 4), (9, 8, 8)])
 def test_constant_in_gives_constant_out(dimension, shape):
     logits = [0.3, -1.0, 2.0]
-    found = predict_case(
-        [Constant(logits)],
-        random_image((2, *shape)),
-        patch_size=(4, 8, 8)[3 - dimension :],
-        dimension=dimension,
-        mirror_axes=tuple(range(dimension)),
-    )
+    patch = (4, 8, 8)[3 - dimension :]
+    found = predicted([Constant(logits)], random_image((2, *shape)), patch, tuple(range(dimension)))
     wanted = torch.softmax(torch.tensor(logits), 0).numpy()
     assert found.shape == (3, *shape)
     assert found.dtype == np.float32
@@ -89,7 +100,7 @@ def test_tiles_mirrors_and_members_equal_their_explicit_mean(mirror_axes):
     image = random_image((1, 7, 12, 13))
     with torch.no_grad():
         wanted = explicit(networks, image, (4, 8, 6), mirror_axes)
-    found = predict_case(networks, image, patch_size=(4, 8, 6), dimension=3, mirror_axes=mirror_axes)
+    found = predicted(networks, image, (4, 8, 6), mirror_axes)
     np.testing.assert_allclose(found, wanted, atol=2e-6)
     np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-5)
 
@@ -98,27 +109,70 @@ def test_tiles_mirrors_and_members_equal_their_explicit_mean(mirror_axes):
 def test_a_2d_network_sees_every_slice_as_if_it_were_alone(mirror_axes):
     networks = [Asymmetric(2, channels=2)]
     image = random_image((2, 5, 12, 13))
-    found = predict_case(networks, image, patch_size=(8, 6), dimension=2, mirror_axes=mirror_axes)
+    found = predicted(networks, image, (8, 6), mirror_axes)
     with torch.no_grad():
         for z in range(5):
             wanted = explicit(networks, image[:, z], (8, 6), mirror_axes)
             np.testing.assert_allclose(found[:, z], wanted, atol=2e-6)
 
 
-@pytest.mark.parametrize("budget", [1, 2000, 10**9])
-def test_the_size_of_a_batch_does_not_matter(budget, monkeypatch):
-    networks, image = [Asymmetric(3)], random_image((1, 7, 12, 13))
-    wanted = predict_case(networks, image, patch_size=(4, 8, 6), dimension=3, mirror_axes=(0, 1, 2))
-    monkeypatch.setattr(predict, "_CPU_BATCH_VOXELS", budget)
-    found = predict_case(networks, image, patch_size=(4, 8, 6), dimension=3, mirror_axes=(0, 1, 2))
+@pytest.mark.parametrize("samples", [1, 3, 16, 100])
+@pytest.mark.parametrize("streams", [1, 3])
+def test_how_much_is_done_at_once_does_not_matter(samples, streams):
+    networks, image = [Asymmetric(3), Asymmetric(3, seed=1)], random_image((1, 7, 12, 13))
+    wanted = predicted(networks, image, (4, 8, 6), (0, 1, 2))
+    found = predicted(networks, image, (4, 8, 6), (0, 1, 2), samples=samples, streams=streams)
     np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_streams_do_not_change_a_single_bit():
+    networks, image = [Asymmetric(3), Asymmetric(3, seed=1)], random_image((1, 9, 12, 13))
+    wanted = predicted(networks, image, (4, 8, 6), (0, 1, 2))
+    for streams in (2, 3, 5):
+        np.testing.assert_array_equal(predicted(networks, image, (4, 8, 6), (0, 1, 2), streams=streams), wanted)
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+def test_a_constant_tile_is_asked_about_once(streams):
+    image = np.full((1, 16, 8, 8), 3.0, np.float32)
+    image[:, 6:10] = random_image((1, 4, 8, 8))
+    asked = []
+
+    def answer(batch):
+        asked.append(batch.shape[0])
+        return wanted_answer(batch)
+
+    wanted_answer = answers_of([Asymmetric(3)], CPU, Precision.FLOAT32)[0]
+    settings = {"classes": 3, "patch_size": (4, 8, 8), "mirror_axes": (0, 2), "device": CPU}
+    slow = Window(answers=[wanted_answer], effort=Effort(remember=False), **settings)
+    quick = Window(answers=[answer], effort=Effort(streams=streams), **settings)
+    np.testing.assert_array_equal(predict_case(quick, Volume(image)), predict_case(slow, Volume(image)))
+    # Tiles start at 0, 2, ..., 12: the three in the middle take all passes, the others hold one value together.
+    assert len(asked) == 3 * 4 + 1
+
+
+def test_constant_tiles_of_different_values_are_not_confused():
+    image = np.repeat(np.repeat([1.0, 2.0, 2.0, 1.0], 4)[None, :, None, None], 8, axis=2).astype(np.float32)
+    image = np.ascontiguousarray(np.repeat(image, 8, axis=3))
+    networks = [Asymmetric(3)]
+    wanted = predicted(networks, image, (4, 8, 8), (0, 1), remember=False)
+    np.testing.assert_array_equal(predicted(networks, image, (4, 8, 8), (0, 1)), wanted)
+
+
+def test_an_error_in_a_stream_reaches_the_caller():
+    def fails(batch):
+        raise FloatingPointError("no answer")
+
+    passes = Passes([fails], (0,), Effort(streams=2, remember=False))
+    with pytest.raises(FloatingPointError, match="no answer"):
+        list(passes.means([torch.zeros(1, 1, 2, 2, 2)] * 5))
 
 
 def test_a_small_image_is_padded_with_zeros_on_both_sides():
     image = random_image((1, 2, 8, 5))
     padded = np.pad(image, ((0, 0), (1, 1), (0, 0), (1, 2)))
     network = Asymmetric(3)
-    found = predict_case([network], image, patch_size=(4, 8, 8), dimension=3, mirror_axes=())
+    found = predicted([network], image, (4, 8, 8), ())
     with torch.no_grad():
         wanted = torch.softmax(network(torch.from_numpy(padded)[None]), 1)[0].numpy()
     np.testing.assert_allclose(found, wanted[:, 1:3, :, 1:6], atol=1e-6)
@@ -126,33 +180,31 @@ def test_a_small_image_is_padded_with_zeros_on_both_sides():
 
 def test_mirroring_makes_a_prediction_blind_to_mirroring():
     image = random_image((1, 6, 9, 10))
-    settings = {"patch_size": (4, 8, 6), "dimension": 3, "mirror_axes": (0, 1, 2)}
-    straight = predict_case([Asymmetric(3)], image, **settings)
-    flipped = predict_case([Asymmetric(3)], np.ascontiguousarray(image[:, ::-1, :, ::-1]), **settings)
+    straight = predicted([Asymmetric(3)], image, (4, 8, 6), (0, 1, 2))
+    flipped = predicted([Asymmetric(3)], np.ascontiguousarray(image[:, ::-1, :, ::-1]), (4, 8, 6), (0, 1, 2))
     # Rounding may shift an interior tile by one voxel when an axis is flipped; these sizes space tiles exactly.
     np.testing.assert_allclose(flipped[:, ::-1, :, ::-1], straight, atol=2e-6)
 
 
-def test_no_networks_or_a_patch_of_other_dimension_is_refused():
-    image = random_image((1, 4, 4, 4))
-    with pytest.raises(ValueError, match="cannot predict"):
-        predict_case([], image, patch_size=(4, 4, 4), dimension=3, mirror_axes=())
-    with pytest.raises(ValueError, match="cannot predict"):
-        predict_case([Asymmetric(3)], image, patch_size=(4, 4), dimension=3, mirror_axes=())
+def test_an_image_without_voxels_is_refused():
+    with pytest.raises(ValueError, match="no voxel"):
+        Volume(np.zeros((1, 0, 4, 4), np.float32))
 
 
 def test_previous_labels_become_one_hot_channels_without_background():
     image = random_image((2, 1, 2, 3))
     previous = np.array([[[0, 1, 2], [2, 2, 0]]], np.uint8)
-    joined = with_previous(image, previous, 3)
-    assert joined.shape == (5, 1, 2, 3)
-    np.testing.assert_array_equal(joined[:2], image)
-    np.testing.assert_array_equal(joined[2:], [previous == 1, previous == 2, previous == 3])
+    tile = Volume(image, previous, 3).tile((-1, 0, 0), (3, 2, 4)).numpy()
+    assert tile.shape == (5, 3, 2, 4)
+    np.testing.assert_array_equal(tile[:2, 1:2, :, :3], image)
+    np.testing.assert_array_equal(tile[2:, 1:2, :, :3], [previous == 1, previous == 2, previous == 3])
+    assert not tile[:, ::2].any()
+    assert not tile[..., 3].any()
 
 
 def test_previous_labels_must_fit_the_image_and_the_task():
     image = random_image((1, 1, 2, 3))
     with pytest.raises(ValueError, match="do not fit"):
-        with_previous(image, np.zeros((1, 3, 2), np.uint8), 1)
+        Volume(image, np.zeros((1, 3, 2), np.uint8), 1)
     with pytest.raises(ValueError, match="exceeds"):
-        with_previous(image, np.full((1, 2, 3), 2, np.uint8), 1)
+        Volume(image, np.full((1, 2, 3), 2, np.uint8), 1)

@@ -18,10 +18,12 @@ from nnbox.inference.export import (
     probabilities_on_crop,
 )
 from nnbox.inference.model import load_network
-from nnbox.inference.predict import predict_case, with_previous
+from nnbox.inference.predict import open_window, predict_case
+from nnbox.inference.volume import Volume
 from nnbox.network.device import Device
 from nnbox.records.codec import read_record
 from nnbox.records.plan import Folds, Plan
+from nnbox.records.precision import Precision
 from nnbox.records.results import PostprocessingStep, Selection
 from nnbox.stages.prediction import Ensemble, PredictionSettings
 from nnbox.stages.workspace import Workspace
@@ -35,11 +37,12 @@ def _networks(workspace, plan, name, folds):
     return [load_network(workspace.weights(name, fold), plan.configuration(name).topology, "cpu") for fold in folds]
 
 
-def _softmax(plan, name, networks, image):
+def _softmax(plan, name, networks, image, previous=None):
     """All mirror axes: 8 passes in 3D, 4 in 2D."""
     item = plan.configuration(name)
     axes = tuple(range(item.topology.dimension))
-    return predict_case(networks, image, patch_size=item.patch_size, dimension=len(axes), mirror_axes=axes)
+    window = open_window(networks, item.patch_size, axes, "cpu", Precision.AUTO)
+    return predict_case(window, Volume(image, previous, len(plan.labels)))
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +58,12 @@ def test_a_validation_case_is_answered_by_the_network_of_its_own_fold_alone(run,
     for fold in (1, 4):
         (case,) = folds.validation[fold]
         image = np.array(load_image(workspace.store(item.store), case))
-        if item.previous is not None:
-            image = with_previous(image, load_previous(workspace.previous, case), len(plan.labels))
+        previous = None if item.previous is None else load_previous(workspace.previous, case)
         placement = load_prepared(workspace.store(item.store), case).placement
         stored = load_probabilities(workspace.validation(name, case))
         off = []
         for other in range(5):
-            softmax = _softmax(plan, name, _networks(workspace, plan, name, [other]), image)
+            softmax = _softmax(plan, name, _networks(workspace, plan, name, [other]), image, previous)
             off.append(np.abs(probabilities_on_crop(softmax, placement, item.resampling) - stored).max())
         # Stored in steps of 1/255; the background carries what is missing of two labels.
         assert off[fold] <= 2 / 510 + 1e-4
@@ -107,8 +109,8 @@ def test_a_test_case_is_answered_by_all_networks_of_all_members_mirrored_and_pos
     )
     maps = []
     for name, arrays in (("2d", prepared["2d"]), ("3d_cascade", prepared["3d_fullres"])):
-        channels = with_previous(arrays.image, first, len(plan.labels)) if name == "3d_cascade" else arrays.image
-        softmax = _softmax(plan, name, _networks(workspace, plan, name, every), channels)
+        previous = first if name == "3d_cascade" else None
+        softmax = _softmax(plan, name, _networks(workspace, plan, name, every), arrays.image, previous)
         maps.append(probabilities_on_crop(softmax, arrays.placement, plan.configuration(name).resampling))
     plain = expected = labels_on_source((maps[0] + maps[1]) / 2, prepared["3d_fullres"].placement)
     for label in steps:
