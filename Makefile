@@ -5,8 +5,9 @@
 #                                     target   last
 #   make env   (first time)              -      1.0*
 #   make lint types                      1      0.3*
-#   make smoke                           4      2.9
-#   make test                           15      9.5*
+#   make smoke                           4      2.3*
+#   make test                           15      7.1*
+#   make image-test                     10      3.0
 #   make real  (not in CI)              30     31*  before its CT part was cut from five folds to two; since: not measured
 PYTHON ?= python3.11
 VENV   ?= .venv
