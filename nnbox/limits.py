@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -28,8 +29,15 @@ def available_cpus(groups: Path = _GROUPS, own: Path = _OWN) -> int:
 
 
 def available_memory_bytes(groups: Path = _GROUPS, own: Path = _OWN) -> int:
-    """Return the memory this process may use: the machine's, or the smallest limit of its groups."""
+    """Return the memory this process may use: the machine's, or the smallest limit of its groups or of its own.
+
+    Own limits (``ulimit``) are how some platforms hold a job that runs as part of a larger container.
+    """
     found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+        allowed, _ = resource.getrlimit(kind)
+        if allowed != resource.RLIM_INFINITY:
+            found = min(found, allowed)
     for folder in _folders("memory", groups, own):
         for name in ("memory.max", "memory.limit_in_bytes"):
             limit = _number(folder / name)
@@ -39,7 +47,7 @@ def available_memory_bytes(groups: Path = _GROUPS, own: Path = _OWN) -> int:
 
 
 def is_memory_limited(groups: Path = _GROUPS, own: Path = _OWN) -> bool:
-    """Whether a group allows less memory than the machine has."""
+    """Whether a limit allows less memory than the machine has."""
     return available_memory_bytes(groups, own) < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 

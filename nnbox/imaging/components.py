@@ -49,11 +49,6 @@ def largest_components(labels: NDArray[_Label], kept: Sequence[int]) -> NDArray[
     return result
 
 
-def count_components(labels: NDArray[_Label], label: int) -> int:
-    """Return the number of components of one label in a (z, y, x) map, 0 where it is absent."""
-    return int(_number((labels == label).view(np.uint8), _CORNERS).max(initial=0))
-
-
 def component_counts(labels: NDArray[_Label], label_count: int) -> tuple[int, ...]:
     """Return the number of components of each label 1..label_count in a (z, y, x) map, 0 where it is absent."""
     foreground = labels if labels.min(initial=0) >= 0 else np.maximum(labels, 0)

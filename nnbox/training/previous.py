@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, find_objects, generate_binary_structure, label
@@ -10,6 +13,8 @@ from nnbox.records.augmentation import MaskOperation, SampleAugmentation
 from nnbox.rules.augmentation import REMOVAL_LARGEST_SHARE
 
 Mask = NDArray[np.bool_]
+_Mask = TypeVar("_Mask")
+_Step = Callable[[_Mask, int], _Mask]
 
 
 def change_previous(labels: NDArray[np.uint8], augmentation: SampleAugmentation) -> NDArray[np.uint8]:
@@ -48,15 +53,23 @@ def morph(mask: Mask, operator: str, radius_vox: int) -> Mask:
     Raises:
         ValueError: another operator.
     """
-    if operator == "dilation":
-        return dilate(mask, radius_vox)
-    if operator == "erosion":
-        return erode(mask, radius_vox)
-    if operator == "opening":
-        return dilate(erode(mask, radius_vox), radius_vox)
-    if operator == "closing":
-        return erode(dilate(mask, radius_vox), radius_vox)
-    raise ValueError(f"unknown operator {operator!r}")
+    return compose(mask, operator, radius_vox, (dilate, erode))
+
+
+def compose(mask: _Mask, operator: str, radius_vox: int, ball: tuple[_Step[_Mask], _Step[_Mask]]) -> _Mask:
+    """Apply an operator made of the two steps ``ball`` (dilation, erosion), whatever they work on; see `morph`."""
+    dilation, erosion = ball
+    steps = {
+        "dilation": (dilation,),
+        "erosion": (erosion,),
+        "opening": (erosion, dilation),
+        "closing": (dilation, erosion),
+    }
+    if operator not in steps:
+        raise ValueError(f"unknown operator {operator!r}")
+    for step in steps[operator]:
+        mask = step(mask, radius_vox)
+    return mask
 
 
 def _operate(labels: NDArray[np.uint8], operation: MaskOperation) -> None:

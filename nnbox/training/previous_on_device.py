@@ -7,6 +7,7 @@ from torch import Tensor
 
 from nnbox.records.augmentation import MaskOperation, SampleAugmentation
 from nnbox.rules.augmentation import REMOVAL_LARGEST_SHARE
+from nnbox.training.previous import compose
 
 FAR = 1 << 14  # squared distances beyond any radius; fits 16 bits with the square of a radius added
 ROUNDS = 40  # of joining neighbouring components; each at least halves what is left to join but in contrived masks
@@ -50,15 +51,7 @@ def morph(mask: Tensor, operator: str, radius_vox: int) -> Tensor:
     Raises:
         ValueError: another operator.
     """
-    if operator == "dilation":
-        return dilate(mask, radius_vox)
-    if operator == "erosion":
-        return erode(mask, radius_vox)
-    if operator == "opening":
-        return dilate(erode(mask, radius_vox), radius_vox)
-    if operator == "closing":
-        return erode(dilate(mask, radius_vox), radius_vox)
-    raise ValueError(f"unknown operator {operator!r}")
+    return compose(mask, operator, radius_vox, (dilate, erode))
 
 
 def _operate(labels: Tensor, operation: MaskOperation) -> Tensor:

@@ -1,6 +1,8 @@
 """The container's limits count, whichever version of control groups states them and wherever on the way up."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -89,3 +91,12 @@ def test_threads_the_user_set_are_left_alone():
     assert "OMP_NUM_THREADS" not in found
     assert set(found.values()) == {"2"}
     assert "OPENBLAS_NUM_THREADS" in found
+
+
+def test_a_limit_of_the_process_itself_counts(tmp_path):
+    script = (
+        "import resource as r; r.setrlimit(r.RLIMIT_DATA, (700_000_000, r.getrlimit(r.RLIMIT_DATA)[1]));"
+        "from nnbox.limits import available_memory_bytes as a, is_memory_limited as i; print(a(), i())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["700000000", "True"]

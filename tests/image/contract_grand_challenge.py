@@ -72,3 +72,21 @@ def test_inside_a_container_without_rights_it_is_said_what_was_not_imposed(train
     assert "none (there is none here)" in said
     assert "not /opt/ml/model" in said
     assert "takes it" in said
+
+
+def test_folders_without_a_list_of_inputs_are_taken_as_an_older_platform_gave_them(handed_over, volumes):
+    model, job, _ = handed_over
+    given, output = volumes("given"), volumes("output")
+    shell("mkdir -p /to/images && cp -r /job/images/mr /to/images/mr-image", "-v", f"{job}:/job", "-v", f"{given}:/to")
+    mounts = ("-v", f"{given}:/input:ro", "-v", f"{output}:/output", "-v", f"{model}:/opt/ml/model:ro")
+    done = nnbox(options=("--network", "none", *mounts))
+    assert done.err == ""
+    assert shell("find /output -mindepth 1 ! -type d", "-v", f"{output}:/output") == "/output/images/organ/scan.mha\n"
+
+
+def test_a_model_without_slugs_is_refused_as_an_algorithm(trained, handed_over, volumes):
+    volume, _ = trained
+    mounts = ("-v", f"{handed_over[1]}:/input:ro", "-v", f"{volume}:/volume:ro", "-v", f"{volumes('written')}:/output")
+    done = nnbox("predict", "--model", "/volume/nnbox/model", options=mounts, check=False)
+    assert done.code == 2
+    assert "handover" in done.err

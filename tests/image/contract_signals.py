@@ -46,16 +46,38 @@ def test_a_run_stopped_in_every_stage_ends_as_if_it_had_never_been_stopped(fille
     assert shell("ls /input/nnbox/predictions | wc -l", "-v", f"{filled}:/input").strip() == "6"
 
 
-def test_a_memory_kill_is_explained_by_the_next_start(filled):
-    name = "nnbox-test-oom"
-    process = begin(filled, name)
-    try:
-        wait_for(name, "preprocess:")
-        docker("kill", name, check=True)  # what the kernel does when memory runs out: no warning, code 137
-        process.communicate(timeout=60)
-    finally:
-        docker("rm", "--force", name)
-    assert process.returncode == 137
+# Training that takes more memory with every step, as a leak or a case too large would.
+_GREEDY = """
+import sys
+sys.argv[0] = "/app/entrypoint.py"
+sys.path.insert(0, "/app")
+import time
+import numpy
+from nnbox.training.learner import Learner
+original, kept = Learner.gradients, []
+def gradients(self, batch):
+    kept.append(numpy.ones(5_000_000))
+    time.sleep(0.3)
+    return original(self, batch)
+Learner.gradients = gradients
+from nnbox.cli import run
+run()
+"""
+
+
+def test_a_memory_kill_is_explained_by_the_next_start(filled, tmp_path):
+    script = tmp_path / "greedy.py"
+    script.write_text(_GREEDY)
+    script.chmod(0o644)
+    for parent in (tmp_path, *list(tmp_path.parents)[:3]):
+        parent.chmod(0o755)
+    words = (*_WORDS, "--input", "/input", "--output", "/input/nnbox", "--workers", "0")
+    killed = docker(
+        *("run", "--rm", "--memory", "1200m", "--memory-swap", "1200m", "-v", f"{script}:/greedy.py:ro"),
+        *("-v", f"{filled}:/input", "--entrypoint", "/opt/nnbox/bin/python", IMAGE, "/greedy.py", *words),
+    )
+    assert killed.code == 137, killed
     again = nnbox(*_WORDS[:-4], "--until", "preprocess", *_WORDS[-4:], options=("-v", f"{filled}:/input"))
     assert "the run before this one was killed" in again.err
-    assert "137" in again.err
+    assert "of the 1.3 GB it was allowed" in again.err  # 1200 MiB
+    assert "docker run --memory" in again.err
