@@ -9,6 +9,7 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,6 +24,9 @@ from nnbox.stages.journal import Listener
 
 NAME = ".presence.json"
 BEAT_SECONDS = 5.0
+# Memory may run out within a second or two: it is looked at often, and told at once when it has grown.
+_LOOK_SECONDS = 0.25
+_GROWN_BYTES = 50_000_000
 _NEARLY = 0.85
 
 
@@ -139,8 +143,12 @@ class _Voice:
         self._write(how)
 
     def _beat(self) -> None:
-        while not self._over.wait(BEAT_SECONDS):
-            self._write()
+        written = time.monotonic()
+        while not self._over.wait(_LOOK_SECONDS):
+            used, told = memory_in_use_bytes() or 0, self._record.memory_bytes or 0
+            if used > told + _GROWN_BYTES or time.monotonic() - written >= BEAT_SECONDS:
+                self._write()
+                written = time.monotonic()
 
     def _write(self, ended: str | None = None) -> None:
         used = memory_in_use_bytes()
