@@ -86,10 +86,16 @@ def training_flags(run: RunFacts) -> Iterable[Flag]:
     """Flag trainings shorter than the recipe's, and losses that did not fall."""
     start = run.last("start")
     options = start.facts.get("options", {}) if start is not None else {}
+    if options.get("time_budget_seconds") is not None and run.progress:
+        parts: Parts = (
+            "Trainings were laid out for a time budget, and the rate fell by a curve of nnbox's own: the scores say "
+            "little about the recipe's schedule.",
+        )
+        yield Flag(level=Level.ATTENTION, title="A schedule for a time budget", parts=parts, section="training")
     shorter = [name for name in ("epochs", "iterations") if options.get(name) is not None]
     if shorter and run.progress:
         words = " and ".join(f"--{name} {options[name]}" for name in shorter)
-        parts: Parts = (f"This run was asked for {words}: its scores say little about the full method.",)
+        parts = (f"This run was asked for {words}: its scores say little about the full method.",)
         yield Flag(level=Level.ATTENTION, title="A shortened schedule", parts=parts, section="training")
     risen = [f"{item.configuration} fold {item.fold}" for item in run.results if not item.loss_last < item.loss_first]
     risen = [name for name in risen if name in _longer_than_one_epoch(run)]

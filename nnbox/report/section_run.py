@@ -126,6 +126,8 @@ def _in_this_run(run: RunFacts) -> tuple[Paragraph, ...]:
     parts: list[Part] = ["This run. "]
     start = run.last("start")
     options = start.facts.get("options", {}) if start is not None else {}
+    if options.get("time_budget_seconds") is not None and run.results:
+        parts.extend(_layout(run))
     shorter = [f"{options[name]} {words}" for name, words in _SHORTER if options.get(name) is not None]
     if shorter:
         parts.append(f"Instead of the schedule above, trainings had {' and '.join(shorter)}. ")
@@ -142,6 +144,25 @@ def _in_this_run(run: RunFacts) -> tuple[Paragraph, ...]:
             parts.extend((", " if index else "", number, f" ({label.name})"))
         parts.append(" after post-processing.")
     return (Paragraph(parts=tuple(parts)),) if len(parts) > 1 else ()
+
+
+def _layout(run: RunFacts) -> Parts:
+    """Say how many epochs and steps the networks of a budgeted run had."""
+    place = "training/*/*/result.json#"
+    epochs = [item.epochs for item in run.results]
+    steps = [item.iterations_per_epoch for item in run.results]
+    return (
+        "Laid out for the time budget, networks had ",
+        *_range(epochs, f"{place}/epochs"),
+        " epochs of ",
+        *_range(steps, f"{place}/iterations_per_epoch"),
+        " steps. ",
+    )
+
+
+def _range(values: list[int], place: str) -> Parts:
+    least, most = whole(min(values), place, Statistic.MIN), whole(max(values), place, Statistic.MAX)
+    return (least,) if min(values) == max(values) else (least, " to ", most)
 
 
 def methods_section(run: RunFacts) -> Section | None:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from nnbox.recipes import ForcedSamples, PostprocessingRule, Recipe
-from nnbox.records.plan import Plan
+from nnbox.records.plan import Decision, Plan
 from nnbox.rules import augmentation as ranges
 from nnbox.rules.folds import FOLD_COUNT, FOLD_SEED
 from nnbox.rules.loss import DICE_SMOOTHING
 from nnbox.rules.postprocessing import SMALLEST_GAIN
 from nnbox.rules.rulebook import RULEBOOKS
 from nnbox.rules.sampling import forced_samples
-from nnbox.rules.schedule import TRAINING_MOMENTUM, VALIDATION_MOMENTUM
-from nnbox.rules.sections import joined
+from nnbox.rules.schedule import TRAINING_MOMENTUM, VALIDATION_MOMENTUM, continue_for
+from nnbox.rules.sections import joined, reference
+from nnbox.rules.time_budget import (
+    DECAY_POWER,
+    LAYOUT,
+    LEAST_EPOCHS,
+    divide_into_epochs,
+    duration_words,
+    steps_that_fit,
+)
 
 _SECTIONS = {"2018": "2018 §2.3", "2019": "2019 §2.2, release"}
 
@@ -22,7 +30,9 @@ def describe_recipe(plan: Plan) -> str:
     Source: own (the words); 2018 §2.3, 2019 §2.2
     """
     recipe = RULEBOOKS[plan.recipe].recipe
-    return " ".join((_optimiser(recipe), _stopping(recipe), _sampling(plan, recipe), _augmentation(plan)))
+    layout = next((item for item in plan.decisions if item.subject == LAYOUT), None)
+    ending = _stopping(recipe) if layout is None else _layout(recipe, layout)
+    return " ".join((_optimiser(recipe, exact=layout is None), ending, _sampling(plan, recipe), _augmentation(plan)))
 
 
 def describe_inference(plan: Plan, cases: int) -> str:
@@ -69,16 +79,17 @@ def _postprocessing(plan: Plan) -> str:
     )
 
 
-def _optimiser(recipe: Recipe) -> str:
+def _optimiser(recipe: Recipe, *, exact: bool) -> str:
     extras = "without weight decay and amsgrad"
     if recipe.weight_decay and recipe.amsgrad:
         extras = f"with a weight decay of {_power(recipe.weight_decay)} and amsgrad"
+    most = "" if exact else "at most "
     return (
         "Networks were trained from random weights on the sum of cross-entropy and soft Dice of the foreground classes "
         f"(smoothing {_power(DICE_SMOOTHING)}) [segmentation_loss; 2018 §2.3, release] with Adam, at an initial rate "
         f"of {_power(recipe.learning_rate)} {extras} [first_state; {_SECTIONS[recipe.name]}]. An epoch had "
-        f"{recipe.iterations_per_epoch} training (2018 §2.3) and {recipe.validation_iterations} validation iterations "
-        "(release)."
+        f"{most}{recipe.iterations_per_epoch} training (2018 §2.3) and {recipe.validation_iterations} validation "
+        "iterations (release)."
     )
 
 
@@ -97,6 +108,18 @@ def _stopping(recipe: Recipe) -> str:
         f"{recipe.rate_patience_epochs} epochs [next_state; {section}]. Training ended when {', when '.join(reasons)}, "
         f"or after {recipe.maximum_epochs} epochs [why_finished; {section}{own}]; the final weights were used "
         "[train_fold; own]."
+    )
+
+
+def _layout(recipe: Recipe, layout: Decision) -> str:
+    budget = duration_words(layout.inputs["time_budget_seconds"])
+    return (
+        f"Training was laid out for a time budget of {budget} for the whole run, from measured step times, with the "
+        f"same number of steps for every network [{steps_that_fit.__name__}; own] in {LEAST_EPOCHS} epochs or more "
+        f"[{divide_into_epochs.__name__}; own]. Instead of the recipe's own rule the rate fell with every step, in "
+        f"proportion to (1 - progress)^{DECAY_POWER:g}, from {_power(recipe.learning_rate)} to "
+        f"{_power(recipe.stop_rate)} at the last step {reference(layout)}; what was left was laid out anew after each "
+        f"epoch [{continue_for.__name__}; own], and the final weights were used [train_fold; own]."
     )
 
 

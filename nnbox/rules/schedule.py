@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from nnbox.recipes import Recipe
+from nnbox.rules.time_budget import laid_out_rate
 
 TRAINING_MOMENTUM = 0.93
 VALIDATION_MOMENTUM = 0.9
@@ -22,6 +23,8 @@ class ScheduleState:
         training_bad_epochs: epochs since the training average improved, or since the last drop of the rate.
         validation_bad_epochs: epochs since the validation average improved.
         finished: why training is over, in words; None while it goes on.
+        progress: share of a schedule that was laid out in advance (for a time budget); None: the recipe's own rules.
+        epochs_left: of a laid-out schedule; it may be changed between epochs, see `continue_for`.
     """
 
     epoch: int
@@ -33,6 +36,8 @@ class ScheduleState:
     training_bad_epochs: int = 0
     validation_bad_epochs: int = 0
     finished: str | None = None
+    progress: float | None = None
+    epochs_left: int | None = None
 
 
 def first_state(recipe: Recipe) -> ScheduleState:
@@ -43,11 +48,55 @@ def first_state(recipe: Recipe) -> ScheduleState:
     return ScheduleState(epoch=0, rate=recipe.learning_rate)
 
 
+def first_laid_out_state(recipe: Recipe, epochs: int) -> ScheduleState:
+    """Return the state before the first of so many epochs of a schedule that is laid out in advance.
+
+    Source: own
+    """
+    return ScheduleState(epoch=0, rate=recipe.learning_rate, progress=0.0, epochs_left=epochs)
+
+
+def continue_for(state: ScheduleState, recipe: Recipe, epochs: int) -> ScheduleState:
+    """Lay out the rest of a schedule anew: it is to take so many epochs more (at least 1), whatever was planned.
+
+    The rate goes on from where it is and still reaches its end. A schedule that is over, or that was not laid out,
+    stays as it is.
+
+    Source: own
+    """
+    if state.progress is None or state.finished is not None:
+        return state
+    return replace(state, epochs_left=max(1, min(epochs, recipe.maximum_epochs - state.epoch)))
+
+
+def last_epoch(state: ScheduleState, recipe: Recipe) -> int:
+    """Return the number of the last epoch, as far as it is known: the recipe's maximum, or the layout's end.
+
+    Source: own
+    """
+    return recipe.maximum_epochs if state.epochs_left is None else state.epoch + state.epochs_left
+
+
+def rate_of_step(state: ScheduleState, recipe: Recipe, step: int) -> float:
+    """Return the rate of a training step of the next epoch; ``step`` counts from 0.
+
+    The recipe's own rate is the same for a whole epoch. A laid-out one falls with every step, and the last step of the
+    schedule is taken at the recipe's last rate.
+
+    Source: own
+    """
+    if state.progress is None or state.epochs_left is None:
+        return state.rate
+    share = (step + 1) / (state.epochs_left * recipe.iterations_per_epoch)
+    return laid_out_rate(recipe, state.progress + (1 - state.progress) * share)
+
+
 def next_state(state: ScheduleState, recipe: Recipe, training_loss: float, validation_measure: float) -> ScheduleState:
     """Take one epoch's losses into account.
 
     The averages move, the rate drops when the training average has not improved for the recipe's patience, and the
-    first stopping rule that holds ends the training.
+    first stopping rule that holds ends the training. In a schedule that was laid out the rate follows its curve, and
+    only the layout's end ends the training.
 
     Args:
         state: before the epoch.
@@ -79,7 +128,23 @@ def next_state(state: ScheduleState, recipe: Recipe, training_loss: float, valid
         training_bad_epochs=training_bad,
         validation_bad_epochs=validation_bad,
     )
+    if state.progress is not None and state.epochs_left is not None:
+        return _next_laid_out(following, recipe, state.progress, state.epochs_left)
     return replace(following, finished=why_finished(following, recipe))
+
+
+def _next_laid_out(following: ScheduleState, recipe: Recipe, progress: float, epochs_left: int) -> ScheduleState:
+    """Move one epoch on in a laid-out schedule."""
+    left = epochs_left - 1
+    progress = 1.0 if left == 0 else progress + (1 - progress) / epochs_left
+    over = f"layout: the schedule laid out for the time budget is at its end after {following.epoch} epochs"
+    return replace(
+        following,
+        rate=laid_out_rate(recipe, progress),
+        progress=progress,
+        epochs_left=left,
+        finished=over if left == 0 else None,
+    )
 
 
 def moving_average(old: float | None, new: float, momentum: float) -> float:

@@ -10,6 +10,7 @@ from nnbox.files import digest_text
 from nnbox.recipes import RECIPES, Recipe
 from nnbox.records.codec import encode
 from nnbox.records.plan import ConfigurationPlan, Plan
+from nnbox.rules.schedule import ScheduleState, first_laid_out_state, first_state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class TrainingJob:
         workers: processes that prepare batches; 0 prepares them in this process. Results do not depend on it.
         epochs: at most so many instead of the recipe's.
         iterations: training steps per epoch instead of the recipe's; validation steps shrink in proportion.
+        laid_out_epochs: epochs of a schedule laid out in advance for a time budget; None: the recipe's own schedule.
         deterministic: byte-identical weights from run to run (a CPU gives them anyway).
     """
 
@@ -47,6 +49,7 @@ class TrainingJob:
     workers: int = 0
     epochs: int | None = None
     iterations: int | None = None
+    laid_out_epochs: int | None = None
     deterministic: bool = False
 
     @property
@@ -64,8 +67,17 @@ class TrainingJob:
             recipe = replace(recipe, iterations_per_epoch=self.iterations, validation_iterations=max(1, share))
         return recipe if self.epochs is None else replace(recipe, maximum_epochs=self.epochs)
 
+    def first_state(self) -> ScheduleState:
+        """Return where the schedule stands before the first epoch."""
+        if self.laid_out_epochs is not None:
+            return first_laid_out_state(self.schedule, self.laid_out_epochs)
+        return first_state(self.schedule)
+
     def digest(self) -> str:
-        """Digest of everything that decides the weights; a checkpoint is continued only by a job with the same."""
+        """Digest of everything that decides the weights; a checkpoint is continued only by a job with the same.
+
+        How many epochs a laid-out schedule has is not in it: that changes with the time that is left.
+        """
         deciding = {
             "unit": self.unit,
             "seed": self.seed,
@@ -77,4 +89,6 @@ class TrainingJob:
             "training_cases": encode(self.training_cases),
             "validation_cases": encode(self.validation_cases),
         }
+        if self.laid_out_epochs is not None:
+            deciding["schedule"] = "laid out"
         return digest_text(json.dumps(deciding, sort_keys=True))

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from nnbox.errors import PlanError, ResourceError, TrainingError
 from nnbox.interruption import whole
+from nnbox.recipes import Recipe
 from nnbox.records.results import FoldResult
-from nnbox.rules.schedule import ScheduleState, first_state, next_state
+from nnbox.rules.schedule import ScheduleState, continue_for, last_epoch, next_state, rate_of_step
 from nnbox.training.checkpoint import read_checkpoint, write_checkpoint, write_tensors
 from nnbox.training.job import TrainingJob
 from nnbox.training.learner import Learner
@@ -30,7 +31,13 @@ WEIGHTS_NAME = "weights.safetensors"
 PROGRESS_NAME = "progress.csv"
 
 
-def train_fold(job: TrainingJob, *, report: Callable[[Report], None], pool: WorkerPool | None = None) -> FoldResult:
+def train_fold(
+    job: TrainingJob,
+    *,
+    report: Callable[[Report], None],
+    pool: WorkerPool | None = None,
+    pace: Callable[[], int] | None = None,
+) -> FoldResult:
     """Train a unit, or continue it from its checkpoint, and write its final weights.
 
     Writes ``progress.csv``, ``checkpoint.json`` with its tensors, and at the end ``weights.safetensors`` into the job's
@@ -41,6 +48,7 @@ def train_fold(job: TrainingJob, *, report: Callable[[Report], None], pool: Work
         job: what to train.
         report: is told of every epoch, and once of the measured time per step. What it raises ends the training.
         pool: worker processes that outlive this unit; None starts ``job.workers`` of them for this unit.
+        pace: of a schedule laid out for a time budget: asked before every epoch how many there is time for.
 
     Raises:
         PlanError: the plan must not be trained.
@@ -53,6 +61,7 @@ def train_fold(job: TrainingJob, *, report: Callable[[Report], None], pool: Work
     with _arithmetic(job):
         learner = Learner(job)
         progress = _resume(job, learner)
+        progress.pace = pace
         if progress.schedule.finished is None:
             if pool is not None:
                 _run(job, learner, progress, report, pool)
@@ -86,6 +95,12 @@ class _Progress:
     losses: list[Tensor] = field(default_factory=list)
     saved_at: float = field(default_factory=time.monotonic)
     saving_seconds: float = 0.0
+    pace: Callable[[], int] | None = None
+
+    def lay_out_again(self, recipe: Recipe) -> None:
+        """Give a laid-out schedule as many epochs as there is time for; an epoch that was begun is ended first."""
+        if self.pace is not None and not self.losses and self.schedule.finished is None:
+            self.schedule = continue_for(self.schedule, recipe, self.pace())
 
 
 def _run(
@@ -93,9 +108,10 @@ def _run(
 ) -> None:
     """Train epoch after epoch until the schedule says that it is over; when interrupted, save where it stands."""
     plan, recipe = sampling_plan(job), job.schedule
+    progress.lay_out_again(recipe)
     first = progress.schedule.epoch * plan.steps_per_epoch + len(progress.losses)
     last = recipe.maximum_epochs * plan.steps_per_epoch
-    epochs_left = recipe.maximum_epochs - progress.schedule.epoch
+    epochs_left = last_epoch(progress.schedule, recipe) - progress.schedule.epoch
     steps_left = epochs_left * recipe.iterations_per_epoch - len(progress.losses)
     with closing(pool.batches(plan, first, last)) as batches:  # type: ignore[type-var]
         timer = StepTimer(
@@ -109,6 +125,7 @@ def _run(
                 record = _epoch(job, learner, progress, batches, timer)
                 _save(job, learner, progress)
                 report(record)
+                progress.lay_out_again(recipe)
         except (KeyboardInterrupt, SystemExit, ResourceError):
             try:
                 with whole():
@@ -122,14 +139,14 @@ def _epoch(
     job: TrainingJob, learner: Learner, progress: _Progress, batches: Iterator[Batch], timer: StepTimer
 ) -> EpochRecord:
     """Take what is left of an epoch's steps, validate, and let the schedule judge."""
-    recipe, rate, number = job.schedule, progress.schedule.rate, len(progress.history) + 1
+    recipe, number = job.schedule, len(progress.history) + 1
     started = time.perf_counter()
     while len(progress.losses) < recipe.iterations_per_epoch:
         loss = learner.gradients(next(batches))
         if learner.device.type == "cpu":
             _require_finite(loss, job, number)
         with whole():
-            learner.step(rate)
+            learner.step(rate_of_step(progress.schedule, recipe, len(progress.losses)))
             progress.losses.append(loss)
         timer.count_step()
         if time.monotonic() - progress.saved_at > _LONGEST_UNSAVED_SECONDS:
@@ -142,8 +159,8 @@ def _epoch(
         configuration=job.configuration.name,
         fold=job.fold,
         epoch=schedule.epoch,
-        maximum_epochs=recipe.maximum_epochs,
-        rate=rate,
+        maximum_epochs=last_epoch(schedule, recipe),
+        rate=rate_of_step(progress.schedule, recipe, recipe.iterations_per_epoch - 1),
         training_loss=training_loss,
         validation_loss=validation_loss,
         training_average=_told(schedule.training_average),
@@ -189,7 +206,7 @@ def _resume(job: TrainingJob, learner: Learner) -> _Progress:
     """Take up the job's checkpoint where there is one; bring the progress table to the same epoch."""
     found = read_checkpoint(job.folder, job.digest())
     if found is None:
-        return _Progress(schedule=first_state(job.schedule))
+        return _Progress(schedule=job.first_state())
     record, tensors = found
     learner.load(tensors, record.loss_scaling)
     write_progress(job.folder / PROGRESS_NAME, record.history)

@@ -24,7 +24,7 @@ class EpochRecord:
         configuration, fold: of which unit.
         epoch: 1-based.
         maximum_epochs: the schedule's limit.
-        rate: learning rate of this epoch.
+        rate: learning rate of this epoch; where it falls with every step, that of the last.
         training_loss, validation_loss: means over the epoch's steps.
         training_average, validation_average: their moving averages.
         dice: per foreground label the Dice over all validation patches taken together (a rough guide, on random

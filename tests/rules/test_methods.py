@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 import nnbox.rules
+from nnbox.recipes import RECIPES
 from nnbox.records.dataset import Channel, Choices, Label
 from nnbox.records.fingerprint import CaseFingerprint, Fingerprint, Intensity
 from nnbox.rules.external import fingerprint_from_json
 from nnbox.rules.methods import methods_text, plan_argument
 from nnbox.rules.planning import make_plan
+from nnbox.rules.time_budget import decide_layout
 
 FIELDS = ("median_shape", "spacing_mm", "patch_size", "batch_size", "num_pool_per_axis", "dummy_2d_augmentation")
 
@@ -196,3 +198,18 @@ def test_a_user_who_forbids_mirroring_reads_so():
     fingerprint = _fingerprint()
     plan = make_plan(fingerprint, recipe="2019", choices=Choices(mirror_axes=("z",)))
     assert "along z (chosen by the user)" in _text(plan, fingerprint)
+
+
+@pytest.mark.parametrize("recipe", ["2018", "2019"])
+def test_a_time_budget_is_described_instead_of_the_recipes_schedule(recipe):
+    fingerprint = _fingerprint()
+    plan = make_plan(fingerprint, recipe=recipe, choices=Choices())
+    layout = decide_layout(RECIPES[recipe], 36 * 3600.0)
+    text = _text(replace(plan, decisions=(*plan.decisions, layout)), fingerprint)
+    assert "laid out for a time budget of 1d12h for the whole run" in text
+    assert "from 3e-4 to 1e-6 at the last step [laid_out_rate; own]" in text
+    assert "An epoch had at most 250 training (2018 §2.3) and 50 validation iterations" in text
+    for words in ("had not improved", "after 1000 epochs", "was multiplied by"):
+        assert words in _text(plan, fingerprint)
+        assert words not in text
+    assert "- schedule = laid out for a time budget" in plan_argument(replace(plan, decisions=(layout,)))
