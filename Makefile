@@ -17,7 +17,7 @@ SHARED ?= $(if $(NNBOX_SHARED),$(NNBOX_SHARED),../shared)
 OUT    ?= build
 PEER   ?= $(OUT)/peer
 
-.PHONY: env lint format types test smoke real real-learn bench bench-peer image image-test lock clean
+.PHONY: env lint format types test bad-input smoke real real-learn bench bench-peer image image-test lock clean
 
 env: $(READY)
 
@@ -42,6 +42,10 @@ types: env
 
 test: env
 	$(BIN)/pytest --durations=10
+
+# docs/bad-input.md, from the rows that tests/hostile runs.
+bad-input: env
+	$(BIN)/python tests/hostile/render.py
 
 # The whole line on a synthetic data set whose plan has all four configurations; fails unless it learned (tests/smoke).
 smoke: env

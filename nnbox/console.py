@@ -24,13 +24,19 @@ if TYPE_CHECKING:  # every verb imports this module; most show no status
     from nnbox.stages.status import Status, UnitStatus
 
 _MOST_PLACES = 5
+_COMMANDS = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
 _STATES = {"running": "bold green", "finished": "bold green", "failed": "bold red", "unfinished": "bold yellow"}
 _CELLS = {"waiting": "dim", "training": "bold cyan", "done": "green"}
 
 
+def _plain(text: str) -> str:
+    """Return text without what a terminal would obey: names from files and bundles may hold its commands."""
+    return text.translate(_COMMANDS)
+
+
 def say(sentence: str) -> None:
     """Print a line of news."""
-    _out().print(Text(sentence), soft_wrap=True)
+    _out().print(Text(_plain(sentence)), soft_wrap=True)
 
 
 def complain(severity: Severity | None, sentence: str) -> None:
@@ -38,7 +44,7 @@ def complain(severity: Severity | None, sentence: str) -> None:
     word = "warning" if severity is Severity.WARNING else "error"
     style = "yellow" if severity is Severity.WARNING else "bold red"
     text = Text(f"{word}: ", style=style)
-    text.append(Text(sentence, style="default"))
+    text.append(Text(_plain(sentence), style="default"))
     _err().print(text, soft_wrap=True)
 
 
@@ -79,7 +85,7 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 or not numbers else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(_plain(cell)) for cell in row))
     console = _out()
     if not console.is_terminal:
         # Without a terminal a table must not be folded to an arbitrary width.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nnbox.errors import DataError
 from nnbox.geometry import Grid
+from nnbox.limits import available_memory_bytes
 
 MAX_VOXELS = 2**33
 """A header that claims more voxels (all channels together) is taken for damaged: 32 GiB as float32."""
@@ -74,6 +75,24 @@ def refused(
 ) -> ImageReadError:
     """Return the error that refuses a file; see `ImageReadError` for the parts."""
     return ImageReadError(path, what, expected=expected, remedy=remedy)
+
+
+def lack_of_memory(path: Path, voxels: int, stored_bytes: int) -> tuple[str, str] | None:
+    """Return that an image is too large to be read here, and what was expected; None where it fits.
+
+    A file of a few megabytes can unpack to all the memory there is, so its claim is weighed before it is believed.
+
+    Args:
+        path: the file.
+        voxels: that it claims, of all channels.
+        stored_bytes: of these voxels as they are stored; as float32 they are needed at the same time.
+    """
+    needed, available = stored_bytes + 4 * voxels, available_memory_bytes()
+    if needed <= available:
+        return None
+    packed = path.stat().st_size
+    what = f"it claims {voxels:,} voxels ({packed:,} bytes on disk); reading them takes {needed / 2**30:.1f} GiB"
+    return what, f"an image that fits into the {available / 2**30:.1f} GiB of memory available"
 
 
 def whole_numbers(values: NDArray[np.generic]) -> NDArray[np.int32] | None:

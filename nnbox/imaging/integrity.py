@@ -16,6 +16,7 @@ import numpy as np
 from nnbox.imaging.header import Finding, FindingKind, ImageReadError, damaged
 from nnbox.imaging.itk import header_of
 from nnbox.imaging.stored import SLACK_BYTES, read_stored
+from nnbox.imaging.text_header import meta_defect, text_header
 from nnbox.imaging.unpack import DamagedError, unpacked
 from nnbox.records.endings import image_ending
 
@@ -45,7 +46,7 @@ def companion_files(path: Path) -> tuple[Path, ...]:
     ending = image_ending(path.name)
     if ending not in {".mhd", ".mha", ".nrrd"} or not path.is_file():
         return ()
-    fields, _ = _text_header(path)
+    fields, _ = text_header(path)
     name = fields.get("elementdatafile", fields.get("data file", fields.get("datafile", "local")))
     if name.lower() == "local" or not _is_beside(name):
         return ()
@@ -57,7 +58,9 @@ def _nifti_findings(path: Path) -> tuple[Finding, ...]:
 
 
 def _meta_findings(path: Path) -> tuple[Finding, ...]:
-    fields, start = _text_header(path)
+    if defect := meta_defect(path):
+        return (damaged(*defect, "correct the header, or --exclude its case"),)
+    fields, start = text_header(path)
     name = fields.get("elementdatafile", "")
     data = path
     if name.lower() != "local":
@@ -72,7 +75,7 @@ def _meta_findings(path: Path) -> tuple[Finding, ...]:
 
 
 def _nrrd_findings(path: Path) -> tuple[Finding, ...]:
-    fields, start = _text_header(path)
+    fields, start = text_header(path)
     name = fields.get("data file", fields.get("datafile"))
     data = path
     if name is not None:
@@ -113,22 +116,6 @@ def _bmp_findings(path: Path) -> tuple[Finding, ...]:
     if compression == 0 and size < expected:
         return (damaged(f"it is truncated: {size} of {expected} bytes", f"{expected} bytes, as its header says"),)
     return ()
-
-
-def _text_header(path: Path) -> tuple[dict[str, str], int]:
-    """Return the ``key = value`` or ``key: value`` lines of a MetaImage or NRRD header, and where its data starts."""
-    with path.open("rb") as stream:
-        head = stream.read(1 << 16)
-    fields: dict[str, str] = {}
-    start = 0
-    for line in head.splitlines(keepends=True):
-        start += len(line)
-        text = line.decode("latin-1").strip()
-        key, _, value = text.partition("=" if "=" in text.partition(":")[0] else ":")
-        fields[key.strip().lower()] = value.lstrip("=").strip()
-        if not text or key.strip().lower() == "elementdatafile":
-            break
-    return fields, start
 
 
 def _is_beside(name: str) -> bool:

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from nnbox.errors import ResourceError
 from nnbox.geometry import Grid
-from nnbox.imaging.header import MAX_VOXELS, ImageHeader, has_grey_palette, has_utf8_name, refused
+from nnbox.imaging.header import MAX_VOXELS, ImageHeader, has_grey_palette, has_utf8_name, lack_of_memory, refused
+from nnbox.imaging.text_header import meta_defect
 from nnbox.records.endings import IMAGE_ENDINGS, PICTURE_ENDINGS, image_ending
 
 _READERS = {
@@ -40,6 +41,7 @@ _READERS = {
     ".bmp": "BMPImageIO",
 }
 _SMALLEST_MM, _LARGEST_MM = 1e-6, 1e4  # from electron microscopy to more than any scanner's bore
+_MORE_MEMORY = "give more memory, resample the image, or --exclude its case"
 _SCALARS = {
     "uint8": (sitk.sitkUInt8, sitk.sitkVectorUInt8),
     "int8": (sitk.sitkInt8, sitk.sitkVectorInt8),
@@ -82,6 +84,7 @@ def volume_of(path: Path) -> tuple[NDArray[np.generic], ImageHeader]:
     with _reader(path) as reader:
         reader.ReadImageInformation()
         header = _header(path, reader)
+        _require_memory(path, header)
         image = reader.Execute()
         values: NDArray[np.generic] = sitk.GetArrayFromImage(image)
     if image.GetNumberOfComponentsPerPixel() > 1:
@@ -140,6 +143,8 @@ def _reader(path: Path, head: bytes | None = None) -> Iterator[sitk.ImageFileRea
         raise refused(path, "it is not there, or not a file", "an image file", "put it there, or --exclude its case")
     if not has_utf8_name(path):
         raise refused(path, "its name is no valid UTF-8", "a readable name", "rename it")  # SimpleITK would abort
+    if name == "MetaImageIO":
+        _require_sound_meta(path)
     with contextlib.ExitStack() as stack:
         alone = _alone(path, head, stack) if name == "NiftiImageIO" else path
         try:
@@ -149,6 +154,21 @@ def _reader(path: Path, head: bytes | None = None) -> Iterator[sitk.ImageFileRea
             yield reader
         except (RuntimeError, UnicodeError, MemoryError) as error:
             raise refused(path, f"it cannot be read ({_reason(error)})", f"a whole {ending_of(path)} file") from None
+
+
+def _require_sound_meta(path: Path) -> None:
+    try:
+        defect = meta_defect(path)
+    except OSError as error:
+        raise refused(path, f"it cannot be read ({error.strerror})", "a readable file", "check permissions") from None
+    if defect is not None:
+        raise refused(path, *defect, "correct the header, or --exclude its case")
+
+
+def _require_memory(path: Path, header: ImageHeader) -> None:
+    voxels = header.channels * math.prod(header.grid.shape_vox)
+    if lack := lack_of_memory(path, voxels, voxels * np.dtype(header.pixel_type).itemsize):
+        raise refused(path, *lack, _MORE_MEMORY)
 
 
 def _alone(path: Path, head: bytes | None, stack: contextlib.ExitStack) -> Path:

@@ -47,6 +47,7 @@ class NiftiHeader:
     Attributes:
         data_start: byte at which the voxels begin.
         data_bytes: bytes of all voxels.
+        voxel_bytes: bytes of one, at least 1.
         real_type: numpy type string of the voxels, with byte order, if they are real numbers; else None.
         is_scaled: the voxels are to be multiplied, or something is to be added.
         defects: what is wrong with the header, in words; each with what was expected.
@@ -54,6 +55,7 @@ class NiftiHeader:
 
     data_start: int
     data_bytes: int
+    voxel_bytes: int
     real_type: str | None
     is_scaled: bool
     defects: tuple[tuple[str, str], ...]
@@ -137,6 +139,7 @@ def _header(
     return NiftiHeader(
         data_start=int(first),
         data_bytes=math.prod(sizes) * itemsize if not defects else 0,
+        voxel_bytes=max(itemsize, 1),
         real_type=None,
         is_scaled=False,
         defects=tuple(defects),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbox.imaging import nifti
-from nnbox.imaging.header import MAX_VOXELS, Finding, FindingKind, damaged
+from nnbox.imaging.header import MAX_VOXELS, Finding, FindingKind, damaged, lack_of_memory
 from nnbox.imaging.unpack import MOST_EXPANSION, DamagedError, unpacked
 from nnbox.records.dataset import FileState
 from nnbox.records.endings import image_ending
@@ -92,14 +92,11 @@ def _take(path: Path, pieces: Iterator[bytes], *, keep: bool, room: int) -> Stor
         return Stored(path=path, findings=(damaged("it does not begin with a NIfTI header", "a NIfTI file"),))
     head = begin[: header.data_start] if 0 <= header.data_start <= min(len(begin), _LARGEST_HEAD) else None
     stored = Stored(path=path, header=header, head=head)
-    if header.defects:
-        remedy = "correct the header, or --exclude its case"
-        return replace(stored, findings=tuple(damaged(what, expected, remedy) for what, expected in header.defects))
-    if header.data_bytes > 8 * MAX_VOXELS:
-        claim = f"its header claims {header.data_bytes >> 30} GiB of voxels"
-        return replace(stored, findings=(damaged(claim, "a plausible size"),))
     end = header.data_start + header.data_bytes
-    voxels = np.empty(header.data_bytes, dtype=np.uint8) if keep and end <= room else None
+    holds = keep and end <= room
+    if findings := _claims(path, header, holds=holds):
+        return replace(stored, findings=findings)
+    voxels = np.empty(header.data_bytes, dtype=np.uint8) if holds else None
     position, nonfinite = 0, _Nonfinite(header.real_type)
     for piece in itertools.chain((begin,), pieces):
         start = max(header.data_start - position, 0)
@@ -116,6 +113,18 @@ def _take(path: Path, pieces: Iterator[bytes], *, keep: bool, room: int) -> Stor
         finding = damaged(f"it is truncated: {position} of {end} bytes", f"{end} bytes, as its header says")
         return replace(stored, findings=(finding,))
     return replace(stored, findings=nonfinite.findings(), voxels=voxels)
+
+
+def _claims(path: Path, header: nifti.NiftiHeader, *, holds: bool) -> tuple[Finding, ...]:
+    """Return what is wrong with a header before its voxels are looked at; ``holds``: the file can hold them."""
+    if header.defects:
+        remedy = "correct the header, or --exclude its case"
+        return tuple(damaged(what, expected, remedy) for what, expected in header.defects)
+    if header.data_bytes > 8 * MAX_VOXELS:
+        return (damaged(f"its header claims {header.data_bytes >> 30} GiB of voxels", "a plausible size"),)
+    if holds and (lack := lack_of_memory(path, header.data_bytes // header.voxel_bytes, header.data_bytes)):
+        return (damaged(*lack, "give more memory, resample it, or --exclude its case"),)
+    return ()
 
 
 class _Nonfinite:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from nnbox.intake.options import IntakeOptions
 from nnbox.layouts.draft import LayoutDraft
 from nnbox.records.dataset import Case, Channel, Choices
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 AXES = ("z", "y", "x")
 NO_AXES = "none"
 
@@ -101,8 +103,9 @@ def recorded(options: IntakeOptions, axes: tuple[str, ...] | None) -> Choices:
 
 
 def printable(text: str) -> str:
-    """Return a text that can be written: bytes of a file name that are no UTF-8 are spelt out as escapes."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """Return a text that can be shown: what is no UTF-8, or would command a terminal, is spelt out as escapes."""
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def _error(what: str, expected: str, remedy: str) -> Problem:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from nnbox.errors import Problem, RecordError, Severity
-from nnbox.layouts.description import is_unicode
 from nnbox.records.codec import read_json
 
 PATIENTS_FILE = "patients.json"
@@ -128,8 +127,6 @@ def _read(path: Path, option: str) -> tuple[Any, Problem | None]:
         document = read_json(path)
     except (RecordError, OSError) as failure:
         return None, _error(f"it cannot be read ({failure})", "a JSON file", remedy, path)
-    if not is_unicode(document):
-        return None, _error("it holds text that is no valid Unicode", "text that can be written", remedy, path)
     return document, None
 
 

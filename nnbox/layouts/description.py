@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,13 @@ from typing import Any
 
 from nnbox.errors import Problem, RecordError
 from nnbox.layouts.draft import error, warning
-from nnbox.records.codec import read_json
+from nnbox.records.codec import brief, read_json
 from nnbox.records.dataset import Label
 
 FILE = "dataset.json"
 _CORRECT = f"correct {FILE}"
 _LARGEST_LABEL = 65535
+_MOST_CHANNELS = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,20 +37,8 @@ def read_description(root: Path) -> tuple[Mapping[str, Any] | None, tuple[Proble
     except OSError as failure:
         return None, (error(f"it cannot be read ({failure.strerror})", "a JSON file", "check permissions", file=FILE),)
     if not isinstance(document, dict):
-        return None, (error(f"it holds {_name(document)}", "a JSON object", _CORRECT, file=FILE),)
-    if not is_unicode(document):
-        what = "it holds text that is no valid Unicode (half of a pair such as \\ud800)"
-        return None, (error(what, "text that can be written", _CORRECT, file=FILE),)
+        return None, (error(f"it holds {brief(document)}", "a JSON object", _CORRECT, file=FILE),)
     return document, ()
-
-
-def is_unicode(document: object) -> bool:
-    """Return whether all text in decoded JSON can be written again: JSON may escape what no encoding can hold."""
-    try:
-        json.dumps(document, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def stated_channels(document: Mapping[str, Any], key: str) -> Stated:
@@ -59,11 +47,14 @@ def stated_channels(document: Mapping[str, Any], key: str) -> Stated:
     if isinstance(value, list):
         value = {str(index): name for index, name in enumerate(value)}
     if not isinstance(value, dict) or not value:
-        what = f'"{key}" is {_name(value)}' if key in document else f'"{key}" is missing'
+        what = f'"{key}" is {brief(value)}' if key in document else f'"{key}" is missing'
         return Stated(problems=(error(what, 'channel names such as {"0": "MRI"}', _CORRECT, file=FILE),))
+    if len(value) > _MOST_CHANNELS:
+        what = f'"{key}" names {len(value)} channels'
+        return Stated(problems=(error(what, f"at most {_MOST_CHANNELS}", _CORRECT, file=FILE),))
     numbers = {_whole(number): name for number, name in value.items()}
     if sorted(numbers, key=str) != sorted(range(len(value)), key=str):
-        what = f'"{key}" numbers its channels {", ".join(value)}'
+        what = f'"{key}" numbers its channels {brief(tuple(value))}'
         return Stated(problems=(error(what, f"0 to {len(value) - 1}", _CORRECT, file=FILE),))
     names = [numbers[number] for number in range(len(value))]
     if not all(isinstance(name, str) and name.strip() for name in names):
@@ -75,7 +66,7 @@ def stated_labels(document: Mapping[str, Any]) -> Stated:
     """Read ``{"0": "background", "7": "liver"}`` or ``{"background": 0, "liver": 7}`` into foreground labels."""
     value = document.get("labels")
     if not isinstance(value, dict) or not value:
-        what = f'"labels" is {_name(value)}' if "labels" in document else '"labels" is missing'
+        what = f'"labels" is {brief(value)}' if "labels" in document else '"labels" is missing'
         return Stated(problems=(error(what, 'labels such as {"0": "background", "1": "liver"}', _CORRECT, file=FILE),))
     by_value = all(_whole(key) is not None for key in value)
     problems: list[Problem] = []
@@ -95,16 +86,16 @@ def stated_labels(document: Mapping[str, Any]) -> Stated:
 
 def _label_problem(name: object, number: object, found: Mapping[int, str]) -> Problem | None:
     if isinstance(number, (list, tuple, dict)):
-        what = f'label "{name}" is a region of several values ({_name(number)})'
+        what = f'label "{name}" is a region of several values ({brief(number)})'
         remedy = f"regions are not supported: give each structure one value of its own in {FILE} and in the label maps"
         return error(what, "one whole number for each label", remedy, file=FILE)
     if isinstance(name, str) and name.strip().lower() == "ignore":
         remedy = f"ignore labels are not supported: label these voxels, --exclude their cases, or {_CORRECT}"
-        return error(f'"labels" has an ignore label (value {_name(number)})', "labelled voxels", remedy, file=FILE)
+        return error(f'"labels" has an ignore label (value {brief(number)})', "labelled voxels", remedy, file=FILE)
     if not isinstance(name, str) or not name.strip():
-        return error(f"the name of label {_name(number)} is {_name(name)}", "a text", _CORRECT, file=FILE)
+        return error(f"the name of label {brief(number)} is {brief(name)}", "a text", _CORRECT, file=FILE)
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= _LARGEST_LABEL:
-        what = f'the value of label "{name}" is {_name(number)}'
+        what = f'the value of label "{name}" is {brief(number)}'
         return error(what, f"a whole number from 0 to {_LARGEST_LABEL}", _CORRECT, file=FILE)
     if number in found:
         what = f'labels "{found[number]}" and "{name}" have the same value {number}'
@@ -119,15 +110,10 @@ def count_warnings(document: Mapping[str, Any], training: int, test: int | None)
         if found is None or key not in document or document[key] == found:
             continue
         remedy = f"add the cases if some are missing; otherwise nothing, or correct {FILE}"
-        warnings.append(warning(f'"{key}" is {_name(document[key])}', f"{found}, the {what} found", remedy, file=FILE))
+        warnings.append(warning(f'"{key}" is {brief(document[key])}', f"{found}, the {what} found", remedy, file=FILE))
     return tuple(warnings)
 
 
 def _whole(text: object) -> int | None:
     """Return a JSON key as a number, None if it is none."""
     return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 10 else None
-
-
-def _name(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

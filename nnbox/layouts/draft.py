@@ -9,6 +9,7 @@ from pathlib import Path
 from nnbox.errors import Problem, Severity
 from nnbox.records.dataset import Case, Label
 
+_LONGEST_TASK_BYTES = 120
 _TASK_FOLDER = re.compile(r"(Task|Dataset)\d+_.+")
 
 
@@ -60,13 +61,14 @@ def warning(what: str, expected: str, remedy: str, *, case: str | None = None, f
 def task_name(root: Path, stated: object = None) -> str:
     """Return the folder's name if it looks like ``Task04_…`` or ``Dataset004_…``, else the stated name if any.
 
-    The name becomes part of file names, so characters that have a meaning there are replaced.
+    The name becomes part of file names, so characters that have a meaning there are replaced, and what is longer than a file name can be is cut.
     """
     folder = root.resolve().name
     chosen = folder
     if not _TASK_FOLDER.fullmatch(folder) and isinstance(stated, str) and stated.strip():
         chosen = stated.strip()
-    return re.sub(r"[^\w.+-]+", "_", chosen).strip("._") or "task"
+    name = re.sub(r"[^\w.+-]+", "_", chosen).encode("utf-8", "replace")[:_LONGEST_TASK_BYTES].decode(errors="ignore")
+    return name.strip("._") or "task"
 
 
 def looks_like_task(folder: Path) -> bool:

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from nnbox.errors import Problem, RecordError
-from nnbox.layouts.description import is_unicode
 from nnbox.layouts.draft import LayoutDraft, error, task_name
 from nnbox.layouts.names import dimension_of, stem_of
-from nnbox.records.codec import Json, read_json
+from nnbox.records.codec import Json, brief, read_json
 from nnbox.records.dataset import Case
 from nnbox.records.endings import image_ending
 
@@ -124,11 +123,8 @@ def _sockets(root: Path) -> tuple[tuple[Socket, ...], tuple[Problem, ...]]:
         what = f"it cannot be read ({str(failure).removeprefix(f'{root / LISTING} ')})"
         return (), (error(what, "a JSON list of sockets", _ASK, file=LISTING),)
     if not isinstance(document, list):
-        what = f"it holds {_short(document)}"
+        what = f"it holds {brief(document)}"
         return (), (error(what, "a JSON list of sockets", _ASK, file=LISTING),)
-    if not is_unicode(document):
-        what = "it holds text that is no valid Unicode (half of a pair such as \\ud800)"
-        return (), (error(what, "text that can be written", _ASK, file=LISTING),)
     entries = [_socket(index, entry) for index, entry in enumerate(document)]
     problems = [entry for entry in entries if isinstance(entry, Problem)]
     sockets = [entry for entry in entries if isinstance(entry, Socket)]
@@ -145,13 +141,13 @@ def _socket(index: int, entry: Json) -> Socket | Problem:
     if isinstance(entry, dict):
         described = entry.get("socket") if entry.get("socket") is not None else entry.get("interface")
     if not isinstance(entry, dict) or not isinstance(described, dict):
-        what = f'entry {index} is {_short(entry)}, without an object "socket" or "interface"'
+        what = f'entry {index} is {brief(entry)}, without an object "socket" or "interface"'
         return error(what, expected, _ASK, file=LISTING)
     slug, path = described.get("slug"), _inside(described.get("relative_path"))
     if not isinstance(slug, str) or not slug:
-        return error(f'the "slug" of entry {index} is {_short(described.get("slug"))}', expected, _ASK, file=LISTING)
+        return error(f'the "slug" of entry {index} is {brief(described.get("slug"))}', expected, _ASK, file=LISTING)
     if path is None:
-        stated = _short(described.get("relative_path"))
+        stated = brief(described.get("relative_path"))
         what = f'the "relative_path" of {slug!r} is {stated}'
         return error(what, "a path inside the input, e.g. images/ct", _ASK, file=LISTING)
     kind = described.get("super_kind")
@@ -208,8 +204,3 @@ def _inside(value: Json) -> str | None:
         return None
     path = PurePosixPath(value)
     return None if path.is_absolute() or ".." in path.parts or not path.parts else path.as_posix()
-
-
-def _short(value: Json) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

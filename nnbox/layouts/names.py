@@ -14,6 +14,9 @@ from nnbox.records.endings import PICTURE_ENDINGS, image_ending, split_ending
 
 OWN_FOLDER = "nnbox"
 """Where nnbox writes when the output lies in the input; never looked at."""
+LONGEST_NAME_BYTES = 200
+"""Of a case's name: outputs add their endings to it, and a file name holds 255."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
 
 
@@ -102,6 +105,11 @@ def inside_root(value: object) -> str | None:
     return None if unusable else path.as_posix()
 
 
+def is_case_name(name: str) -> bool:
+    """Return whether a stated name can name output files."""
+    return not ("/" in name or name.startswith(".") or _name_problem(name, ("",)))
+
+
 def dimension_of(files: Iterable[str]) -> int | None:
     """Return 2 if all files are pictures, else None: other formats hold both."""
     endings = {image_ending(file) for file in files}
@@ -118,11 +126,24 @@ def _grouping(parts: Iterable[tuple[str, int | None, str]], channels: int | None
         members.sort()
         numbers = [number for number, _ in members]
         files = tuple(file for _, file in members)
-        if problem := _channel_problem(case, numbers, files, channels):
+        if problem := _name_problem(case, files) or _channel_problem(case, numbers, files, channels):
             problems.append(problem)
         else:
             images[case] = files
     return Grouping(images=images, problems=tuple(problems))
+
+
+def _name_problem(case: str, files: tuple[str, ...]) -> Problem | None:
+    """Report a name that no output file can bear, or that a terminal would obey."""
+    size = len(case.encode("utf-8", "surrogateescape"))
+    if size > LONGEST_NAME_BYTES:
+        expected = f"at most {LONGEST_NAME_BYTES}: output files are named after it"
+        return error(f"the case name has {size} bytes", expected, "rename its files", case=case, file=files[0])
+    if _CONTROL.search(case):
+        expected = "letters, digits and other characters that can be printed"
+        what = "the case name holds a line break or another control character"
+        return error(what, expected, "rename its files", case=case, file=files[0])
+    return None
 
 
 def _channel_problem(case: str, numbers: list[int], files: tuple[str, ...], channels: int | None) -> Problem | None:

@@ -9,7 +9,7 @@ from typing import Any
 from nnbox.errors import Problem
 from nnbox.layouts.description import FILE, count_warnings, stated_channels, stated_labels
 from nnbox.layouts.draft import CaseTable, LayoutDraft, error, task_name, warning
-from nnbox.layouts.names import by_channel_suffix, dimension_of, image_files, inside_root, make_case
+from nnbox.layouts.names import by_channel_suffix, dimension_of, image_files, inside_root, is_case_name, make_case
 from nnbox.layouts.pairing import label_without_image, missing_label, pair, unlabelled, without_shared_names
 from nnbox.records.dataset import Case
 from nnbox.records.endings import IMAGE_ENDINGS
@@ -79,7 +79,7 @@ def _listed(root: Path, table: Mapping[str, Any]) -> CaseTable:
         files = [inside_root(image) for image in images] if isinstance(images, list) else []
         label = inside_root(item.get("label")) if isinstance(item, dict) else None
         paths = [file for file in files if file is not None]
-        if not paths or len(paths) != len(files) or label is None or "/" in name or name.startswith("."):
+        if not paths or len(paths) != len(files) or label is None or not is_case_name(name):
             what = f'entry "{name[:80]}" of "dataset" has no usable "images" and "label"'
             expected = "image files inside the data set's folder"
             problems.append(error(what, expected, f"correct {FILE}, or --exclude {name[:80]}", case=name, file=FILE))

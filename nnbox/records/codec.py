@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import stat
 import types
 import typing
 from collections.abc import Mapping
@@ -14,9 +15,25 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from nnbox.errors import RecordError
 from nnbox.files import atomic_write_text, digest_text
+from nnbox.records.json_text import Json, brief, parse_json
 
-Json = Any
-_MAX_BYTES = 256 * 1024 * 1024
+__all__ = [
+    "Json",
+    "Versioned",
+    "brief",
+    "decode",
+    "digest",
+    "dumps",
+    "encode",
+    "parse_record",
+    "read_json",
+    "read_record",
+    "write_record",
+]
+
+_MOST_BYTES = 64 << 20
+_MOST_RECORD_BYTES = 256 << 20
+_MOST_INTEGER = 2**63 - 1
 
 
 class Versioned(Protocol):
@@ -72,34 +89,41 @@ def read_record(path: Path, kind: type[_Record]) -> _Record:
     Raises:
         RecordError: the file is missing, no JSON, of another kind or version, or a field does not fit.
     """
-    return parse_record(read_json(path), kind, where=str(path))
+    return parse_record(parse_json(_content(path, _MOST_RECORD_BYTES), str(path), finite=True), kind, where=str(path))
 
 
 def read_json(path: Path) -> Json:
-    """Read a JSON file of at most 256 MiB.
+    """Read a JSON file of at most 64 MiB.
 
     Raises:
-        RecordError: missing, too large, not UTF-8, or not JSON.
+        RecordError: missing, no regular file, too large, not UTF-8, not JSON, nested too deeply, or a key twice.
+        OSError: the file cannot be read.
     """
+    return parse_json(_content(path, _MOST_BYTES), str(path))
+
+
+def _content(path: Path, most_bytes: int) -> bytes:
+    """Return a file's bytes; a pipe or a device, which may never end, is not read."""
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise RecordError(f"{path} is larger than {_MAX_BYTES >> 20} MiB; a JSON record is expected")
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+            raise RecordError(f"{path} is a pipe or a device; a JSON file is expected")
+        if found.st_size > most_bytes:
+            raise RecordError(f"{path} is larger than {most_bytes >> 20} MiB; a JSON record is expected")
+        return path.read_bytes()
     except FileNotFoundError:
         raise RecordError(f"{path} does not exist") from None
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"{path} is not valid JSON ({error})") from None
 
 
 def parse_record(document: Json, kind: type[_Record], *, where: str) -> _Record:
     """Check the name and version of a decoded JSON document and build the record. See `read_record` for errors."""
     if not isinstance(document, dict):
-        raise RecordError(f"{where}: a JSON object is expected, not {_name(document)}")
+        raise RecordError(f"{where}: a JSON object is expected, not {brief(document)}")
     found = (document.get("record"), document.get("version"))
-    if found != (kind.RECORD, kind.VERSION):
+    if found != (kind.RECORD, kind.VERSION) or type(found[1]) is not int:
         raise RecordError(
-            f"{where}: expected record {kind.RECORD!r} version {kind.VERSION}, found {found[0]!r} version "
-            f"{found[1]!r}; use the nnbox version that wrote it, or make it again"
+            f"{where}: expected record {kind.RECORD!r} version {kind.VERSION}, found {brief(found[0])} version "
+            f"{brief(found[1])}; use the nnbox version that wrote it, or make it again"
         )
     body = {key: value for key, value in document.items() if key not in {"record", "version"}}
     return decode(body, kind, where=where)
@@ -141,6 +165,8 @@ def _decode_scalar(value: Json, kind: type, where: str) -> object:
             raise _wrong(where, f"one of {allowed}", value) from None
     if kind is Path and isinstance(value, str):
         return Path(value)
+    if isinstance(value, int) and abs(value) > _MOST_INTEGER:
+        raise _wrong(where, "a number of at most 64 bits", value)
     if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
     if kind in {str, int, bool} and type(value) is kind:
@@ -179,7 +205,7 @@ def _decode_dataclass(value: Json, kind: Any, where: str) -> object:
     hints = typing.get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}
     if unknown := sorted(set(value) - set(fields)):
-        raise RecordError(f"{where}: unknown field {unknown[0]!r}; a newer nnbox may have written it")
+        raise RecordError(f"{where}: unknown field {brief(unknown[0])}; a newer nnbox may have written it")
     required = [name for name, field in fields.items() if not _has_default(field)]
     if missing := [name for name in required if name not in value]:
         raise RecordError(f"{where}: field {missing[0]!r} is missing")
@@ -191,9 +217,4 @@ def _has_default(field: dataclasses.Field[Any]) -> bool:
 
 
 def _wrong(where: str, expected: str, value: Json) -> RecordError:
-    return RecordError(f"{where}: expected {expected}, found {_name(value)}")
-
-
-def _name(value: Json) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return RecordError(f"{where}: expected {expected}, found {brief(value)}")

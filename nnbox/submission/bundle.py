@@ -17,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
-import json
 import os
 import re
 import secrets
@@ -28,10 +27,11 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnbox.errors import DataError, IncompleteOutputError, RecordError, ResourceError
+from nnbox.errors import DataError, IncompleteOutputError, ResourceError
 from nnbox.files import atomic_path, digest_file, flush_to_disk
 from nnbox.records.codec import parse_record, read_record, write_record
 from nnbox.records.handover import Handover, handover_defects
+from nnbox.records.json_text import parse_json
 from nnbox.records.plan import Plan
 from nnbox.records.results import BundleManifest, Selection
 from nnbox.submission.soundness import CONFIGURATIONS, defects
@@ -249,10 +249,7 @@ def _survey(archive: Path) -> tuple[BundleManifest, int]:
 def _parse_manifest(archive: Path, text: bytes) -> BundleManifest:
     if not text:
         raise DataError(f"{archive}: refused, it has no {MANIFEST}; expected a bundle made by nnbox")
-    try:
-        document = json.loads(text.decode())
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"{archive}: its {MANIFEST} is not valid JSON ({error})") from None
+    document = parse_json(text, f"{archive}: its {MANIFEST}", finite=True)
     return parse_record(document, BundleManifest, where=f"{archive}: {MANIFEST}")
 
 

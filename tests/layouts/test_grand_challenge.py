@@ -103,7 +103,7 @@ def test_a_prediction_is_a_metaimage_named_as_the_first_channel(tmp_path):
         ("{", "inputs.json: it cannot be read (is not valid JSON"),
         ("", "inputs.json: it cannot be read (is not valid JSON"),
         ('{"ct": 1}', "inputs.json: it holds {'ct': 1}; expected a JSON list of sockets"),
-        (r'[{"socket": {"slug": "\ud800", "relative_path": "images/ct"}}]', "it holds text that is no valid Unicode"),
+        (r'[{"socket": {"slug": "\ud800", "relative_path": "images/ct"}}]', "holds text that is no valid Unicode"),
         ("[1]", 'entry 0 is 1, without an object "socket" or "interface"'),
         ('[{"socket": "ct"}]', 'without an object "socket" or "interface"'),
         ('[{"socket": {"relative_path": "images/ct"}}]', 'the "slug" of entry 0 is None'),

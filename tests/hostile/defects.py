@@ -1,0 +1,18 @@
+"""Every row of the table of bad input, in the order of the page."""
+
+from __future__ import annotations
+
+import rows_headers
+import rows_names
+import rows_voxels
+from row import Row
+
+SECTIONS: dict[str, tuple[Row, ...]] = {
+    "Headers": rows_headers.ROWS,
+    "Damaged files": rows_voxels.DAMAGED,
+    "Voxels": rows_voxels.VOXELS,
+    "Labels": rows_voxels.LABELS,
+    "Names, links and layouts": rows_names.LAYOUTS,
+    "dataset.json": rows_names.JSON,
+}
+ROWS = tuple(row for rows in SECTIONS.values() for row in rows)
