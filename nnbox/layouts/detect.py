@@ -96,9 +96,7 @@ def _detect(root: Path, channel_count: int | None) -> LayoutDraft:
 def _two_layouts(first: Sequence[str], second: Sequence[str]) -> tuple[Problem, ...]:
     if not first:
         return ()
-    keys = " and ".join(
-        f'"{keys[0]}" ({layout})' for keys, layout in ((second, "nnU-Net v2"), (first, "Decathlon, v1"))
-    )
+    keys = f'"{second[0]}" (nnU-Net v2) and "{first[0]}" (Decathlon, nnU-Net v1)'
     remedy = f"remove the keys of the layout it does not have from {FILE}"
     return (warning(f"it has {keys}; it is read as nnunet_v2", "the keys of one layout", remedy, file=FILE),)
 

@@ -61,7 +61,8 @@ def warning(what: str, expected: str, remedy: str, *, case: str | None = None, f
 def task_name(root: Path, stated: object = None) -> str:
     """Return the folder's name if it looks like ``Task04_…`` or ``Dataset004_…``, else the stated name if any.
 
-    The name becomes part of file names, so characters that have a meaning there are replaced, and what is longer than a file name can be is cut.
+    The name becomes part of file names: characters that have a meaning there are replaced, and it is cut to a length
+    that they can have.
     """
     folder = root.resolve().name
     chosen = folder

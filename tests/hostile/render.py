@@ -11,17 +11,17 @@ from row import Row
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "bad-input.md"
 _HEAD = """# Bad input
 
-What is done about files that are damaged, odd or meant badly. This page is written from the rows that
-`tests/hostile` runs (`make bad-input`), and a test fails where the two differ.
+What is done about files that are damaged, odd or meant badly. This page is written from the rows that `tests/hostile`
+runs (`make bad-input`), and a test fails where the two differ.
 
-Each row starts `entrypoint.py` as a process of its own, held to 4 GiB of private memory (`RLIMIT_DATA`; an address-space limit
-would count what torch's libraries reserve and never touch) and to 60 seconds. It must end with the exit code, print every one of
-the words (the case or file, the value, what to do), show no traceback, and leave the input as it was, byte for byte. A refused
-`inspect`, `plan`, `evaluate` or `check-submission` writes nothing at all; a refused `train` or `predict` leaves in its output folder that
-it ran (`log.jsonl`, `.lock`, `.presence.json`) and nothing else. Exit code 0 is a documented tolerance: the input is used, with the
-warning that the words show where there is one.
+Each row starts `entrypoint.py` as a process of its own, held to 4 GiB of private memory (`RLIMIT_DATA`; a limit of the
+address space would count what torch's libraries reserve and never touch) and to 60 seconds. It must end with the exit
+code, print all of the words (the case or file, the value, what to do), show no traceback, and leave the input as it
+was, byte for byte. A refused `inspect`, `evaluate` or `check-submission` writes nothing at all; a refused `train` or
+`predict` leaves in its output folder that it ran (`log.jsonl`, `.lock`, `.presence.json`) and nothing else. Exit code 0
+is a documented tolerance: the input is used, with a warning where the words say so.
 
-`inspect` and `train` tell every problem of a data set in one pass; a row has one, so that it is seen to be told by itself.
+`inspect` and `train` tell every problem of a data set in one pass. A row has one, so that it is seen to be told.
 """
 
 
