@@ -12,6 +12,7 @@ what they returned. Import heavy libraries inside these functions: ``--list`` an
 * A callable whose time is not the whole call (a row about one part) returns ``Timed(seconds, result)``.
 * ``Pair.figures`` returns further numbers after the last round (sizes on disk, time of a part).
 * ``needs_peer`` marks rows that need the other tool: they run in ``make bench-peer`` only.
+* ``missing`` says why a row cannot be measured on this machine, and so does the table then.
 * ``remark`` goes into the table beside a figure: what was tried, when it stays below its target.
 
 Results go into ``results/<date>-<device>.json``; a row measured again on the same day replaces the earlier one. The
@@ -36,7 +37,7 @@ import table
 import threadpoolctl
 from row import Agreement, Pair, Places, Row, Timed
 
-TOPICS = ("rows_imaging", "rows_training", "rows_peer")
+TOPICS = ("rows_imaging", "rows_training", "rows_peer", "rows_step")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 
 
@@ -71,6 +72,26 @@ def measure(row: Row, repetitions: int) -> dict[str, Any]:
         "agrees": bool(agreement.holds),
         "figures": {name: _significant(value) for name, value in pair.figures().items()},
         "remark": row.remark,
+    }
+
+
+def unmeasured(row: Row) -> dict[str, Any]:
+    """Return the entry of a row that cannot be measured on this machine; its remark says why."""
+    return {
+        "name": row.name,
+        "job": row.job,
+        "reference": row.reference,
+        "threads": row.threads,
+        "reference_seconds": [],
+        "ours_seconds": [],
+        "reference_median": None,
+        "ours_median": None,
+        "ratio": None,
+        "target": row.target,
+        "agreement": "–",
+        "agrees": True,
+        "figures": {},
+        "remark": f"not measured: {row.missing}",
     }
 
 
@@ -140,7 +161,7 @@ def main() -> None:
     places.work.mkdir(parents=True, exist_ok=True)
     wrong = []
     for row in rows:
-        entry = measure(row, arguments.repetitions or row.repetitions)
+        entry = unmeasured(row) if row.missing else measure(row, arguments.repetitions or row.repetitions)
         print(table.line(entry), flush=True)
         if not entry["agrees"]:
             wrong.append(row.name)

@@ -71,6 +71,7 @@ class Row:
         warm_up: an untimed round comes first.
         needs_peer: needs the other tool's environment.
         remark: what stands beside the figure.
+        missing: why it cannot be measured on this machine; then the table says so.
     """
 
     name: str
@@ -83,3 +84,4 @@ class Row:
     warm_up: bool = True
     needs_peer: bool = False
     remark: str = ""
+    missing: str = ""

@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ BEGIN, END = "<!-- table: begin (make bench) -->", "<!-- table: end -->"
 _LIBRARIES = ("numpy", "scipy", "torch", "SimpleITK", "scikit-image", "batchgenerators")
 
 
-def record(entry: dict[str, Any], *, device: str) -> None:
+def record(entry: dict[str, Any], *, device: str, folder: Path = RESULTS) -> None:
     """Put a row's entry into today's results; an earlier one of the same name is replaced."""
-    path = RESULTS / f"{time.strftime('%Y-%m-%d')}-{device}.json"
+    path = folder / f"{time.strftime('%Y-%m-%d')}-{device}.json"
     document = json.loads(path.read_text()) if path.exists() else {"rows": []}
     entry = {**entry, "measured": time.strftime("%Y-%m-%dT%H:%M:%S"), "commit": _commit()}
     document = {
@@ -30,7 +30,7 @@ def record(entry: dict[str, Any], *, device: str) -> None:
             [*(row for row in document["rows"] if row["name"] != entry["name"]), entry], key=lambda row: row["name"]
         ),
     }
-    RESULTS.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -42,22 +42,33 @@ def machine() -> dict[str, Any]:
         "processor": model or platform.processor(),
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
-        **{name: version(name) for name in _LIBRARIES},
+        **{name: found for name in _LIBRARIES if (found := _version(name)) is not None},
     }
 
 
+def _version(library: str) -> str | None:
+    """Return None where it is not installed: the machine of a GPU has few libraries."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
+
+
 def _commit() -> str:
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True, check=False
-    )
-    return found.stdout.strip()
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""
 
 
-def newest() -> list[dict[str, Any]]:
-    """Return each row's newest entry over all results, in order of name."""
+def newest(*, on_cpu: bool = True) -> list[dict[str, Any]]:
+    """Return the newest entry of each row and device over all results, in order of name: of the CPU, or of cards."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(RESULTS.glob("*.json")):
         document = json.loads(path.read_text())
+        if (document["device"] == "cpu") is not on_cpu:
+            continue
         for row in document["rows"]:
             key = f"{row['name']} {document['device']}"
             if key not in found or found[key]["measured"] <= row["measured"]:
@@ -67,6 +78,8 @@ def newest() -> list[dict[str, Any]]:
 
 def line(entry: dict[str, Any]) -> str:
     """Return a row for a terminal."""
+    if entry["ratio"] is None:
+        return f"{entry['name']:34}{entry['remark']}"
     slow, fast = _seconds(entry["reference_median"]), _seconds(entry["ours_median"])
     judged = "" if entry["target"] is None else f" (target {entry['target']:g}: {_met(entry)})"
     figures = "".join(f"; {name} {value:g}" for name, value in entry["figures"].items())
@@ -88,7 +101,7 @@ def markdown(entries: list[dict[str, Any]]) -> str:
             entry["reference"],
             _seconds(entry["reference_median"]),
             _seconds(entry["ours_median"]),
-            f"**{entry['ratio']:.1f}x**",
+            "–" if entry["ratio"] is None else f"**{entry['ratio']:.1f}x**",
             target,
             entry["agreement"],
             "; ".join(part for part in (figures, entry["remark"]) if part),
@@ -111,8 +124,12 @@ def with_table(text: str, rendered: str) -> str:
 
 
 def _met(entry: dict[str, Any]) -> str:
+    if entry["ratio"] is None:
+        return "not measured"
     return "met" if entry["ratio"] >= entry["target"] else "not met"
 
 
-def _seconds(value: float) -> str:
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "not measured"
     return f"{value:.1f} s" if value >= 10 else f"{value:.2f} s" if value >= 1 else f"{value * 1000:.3g} ms"

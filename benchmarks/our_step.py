@@ -1,0 +1,32 @@
+"""Our training step and our feed of batches, as a training has them, for scripts that time them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+from nnbox.training.job import TrainingJob
+from nnbox.training.learner import Learner
+from nnbox.training.loader import WorkerPool
+from nnbox.training.sample import sampling_plan
+
+RATE = 3e-4
+
+
+class OurStep:
+    """A learner; `take` is one step of its training, not waited for."""
+
+    def __init__(self, job: TrainingJob) -> None:
+        self.learner = Learner(job)
+
+    def take(self, batch: Any) -> None:
+        self.learner.gradients(batch)
+        self.learner.step(RATE)
+
+
+@contextmanager
+def feed(job: TrainingJob, count: int) -> Iterator[Iterator[Any]]:
+    """Yield the first batches of a unit as its training gets them, augmented."""
+    with WorkerPool(job.workers) as pool, closing(pool.batches(sampling_plan(job), 0, count)) as batches:
+        yield batches
