@@ -22,6 +22,7 @@ class Event:
         sentence: the same for people.
         severity: None for news.
         facts: what a program may want to know, by name.
+        run: name of the run that wrote it; several may share a log.
     """
 
     time: datetime
@@ -29,12 +30,15 @@ class Event:
     sentence: str
     severity: Severity | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    run: str | None = None
 
     def line(self) -> str:
         """Return the event as one line of JSON, without an end of line."""
         entry: dict[str, Any] = {"time": self.time.isoformat(timespec="seconds"), "event": self.event}
         if self.severity is not None:
             entry["severity"] = self.severity.value
+        if self.run is not None:
+            entry["run"] = self.run
         entry["sentence"] = self.sentence
         if self.facts:
             entry["facts"] = dict(self.facts)
@@ -52,6 +56,7 @@ def parse_event(line: str) -> Event | None:
             sentence=str(entry["sentence"]),
             severity=None if severity is None else Severity(severity),
             facts=dict(entry.get("facts", {})),
+            run=None if entry.get("run") is None else str(entry["run"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

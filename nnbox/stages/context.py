@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnbox.records.dataset import Case, Dataset, InputDigests
+from nnbox.stages.claims import Claims
 from nnbox.stages.journal import Journal
 from nnbox.stages.receipts import Receipts
 from nnbox.stages.refresh import Refresher
@@ -23,6 +24,7 @@ class Context:
         journal: what happened.
         workers: worker processes a stage may use.
         refresher: keeps the run's report fresh.
+        claims: what this run has to itself.
     """
 
     root: Path
@@ -31,6 +33,7 @@ class Context:
     journal: Journal
     workers: int
     refresher: Refresher
+    claims: Claims
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,4 +65,5 @@ def open_context(root: Path, workspace: Workspace, journal: Journal, workers: in
         journal=journal,
         workers=workers,
         refresher=Refresher(workspace, root, journal),
+        claims=Claims(workspace.claims),
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -29,12 +32,14 @@ class Journal:
         path: the log file, or None while no output folder is known.
         listener: called with the severity (None for news) and the sentence of an event.
         steps_told: say steps, too; False where a live view shows them.
+        run: name of the run that writes; several may share a log.
         told: when a step of each subject was last said.
     """
 
     path: Path | None
     listener: Listener = field(default=_nobody)
     steps_told: bool = True
+    run: str | None = None
     told: dict[str, float] = field(default_factory=dict, compare=False)
 
     def say(self, event: str, sentence: str, facts: Mapping[str, Any] | None = None) -> None:
@@ -64,7 +69,20 @@ class Journal:
         if self.path is None:
             return
         entry = Event(
-            time=datetime.now().astimezone(), event=event, sentence=sentence, severity=severity, facts=facts or {}
+            time=datetime.now().astimezone(),
+            event=event,
+            sentence=sentence,
+            severity=severity,
+            facts=facts or {},
+            run=self.run,
         )
-        with self.path.open("a", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(f"{entry.line()}\n")
+        line = f"{entry.line()}\n".encode(errors="backslashreplace")
+        # One line is written whole and behind all others, whoever else writes at this moment.
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            while line:
+                line = line[os.write(descriptor, line) :]
+        finally:
+            os.close(descriptor)

@@ -1,4 +1,4 @@
-"""One run per output folder at a time."""
+"""Who may write to an output folder: one command alone, or runs of ``train`` side by side."""
 
 from __future__ import annotations
 
@@ -9,28 +9,43 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nnbox.errors import ResourceError
+from nnbox.stages.presence import presences
+
+
+def held(path: Path) -> contextlib.AbstractContextManager[None]:
+    """Have the lock file alone for the time of the block; the kernel lets go of it when the process ends, however.
+
+    Raises:
+        ResourceError: another run holds it, alone or together with others.
+    """
+    return _locked(path, fcntl.LOCK_EX)
+
+
+def joined(path: Path) -> contextlib.AbstractContextManager[None]:
+    """Hold the lock file together with all who join; nobody has it alone meanwhile.
+
+    Raises:
+        ResourceError: another run has it alone.
+    """
+    return _locked(path, fcntl.LOCK_SH)
 
 
 @contextlib.contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Hold the lock file for the time of the block; the kernel lets go of it when the process ends, however it ends.
-
-    Raises:
-        ResourceError: another run holds it.
-    """
+def _locked(path: Path, kind: int) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.read(descriptor, 100).decode(errors="replace").strip() or "unknown"
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            writing = [item for item in presences(path.parent) if item.ended is None]
+            known = "; ".join(f"process {item.process} on {item.host}, since {item.began}" for item in writing)
             raise ResourceError(
-                f"another run is writing to {path.parent} (process {holder}). What to do: wait for it, or use "
-                "another --output."
+                f"another run is writing to {path.parent} ({known or 'process unknown'}). What to do: wait for it, or "
+                "use another --output."
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError:
+            pass  # a file system without locks: claims have heartbeats there
         yield
     finally:
         os.close(descriptor)

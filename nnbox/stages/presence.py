@@ -42,6 +42,7 @@ class Presence:
         memory_bytes: the most memory seen in use; None where the system does not tell.
         memory_limit_bytes: the container's limit; None where there is none.
         ended: how it ended; None while it runs, and for ever if it was killed.
+        run: the run's name in its log.
     """
 
     RECORD: ClassVar[str] = "presence"
@@ -55,18 +56,25 @@ class Presence:
     memory_bytes: int | None
     memory_limit_bytes: int | None
     ended: str | None
+    run: str = ""
 
 
 @contextlib.contextmanager
-def present(output: Path, listener: Listener) -> Iterator[Listener]:
+def present(output: Path, listener: Listener, *, seat: int = 1, run: str = "") -> Iterator[Listener]:
     """Leave word in a run's output folder during the block; first tell, as a warning, if the run before was killed.
 
-    To be used while the folder's lock is held. Yields the listener that the run's news should go through.
+    To be used while the folder's lock, or the seat, is held. Yields the listener that the run's news should go through.
+
+    Args:
+        output: the folder.
+        listener: is told.
+        seat: of the run among those that share the folder.
+        run: its name in its log.
     """
-    path = output / NAME
+    path = presence_path(output, seat)
     if (before := last_presence(path)) is not None and before.ended is None:
         listener(Severity.WARNING, how_it_was_killed(before))
-    voice = _Voice(path, listener)
+    voice = _Voice(path, listener, run)
     voice.start()
     try:
         yield voice.hear
@@ -90,6 +98,23 @@ def last_presence(path: Path) -> Presence | None:
         return None
 
 
+def presence_path(output: Path, seat: int = 1) -> Path:
+    """Return where the run on a seat leaves word."""
+    return output / (NAME if seat == 1 else f".presence-{seat}.json")
+
+
+def presences(output: Path) -> tuple[Presence, ...]:
+    """Return what every run in a folder last said of itself."""
+    found = (last_presence(path) for path in sorted(output.glob(".presence*.json")))
+    return tuple(presence for presence in found if presence is not None)
+
+
+def mark_explained(path: Path, before: Presence) -> None:
+    """Note that a killed run was told of."""
+    with contextlib.suppress(OSError):
+        atomic_write_text(path, dumps(replace(before, ended="killed")))
+
+
 def how_it_was_killed(before: Presence) -> str:
     """Explain a run that ended without a word, in one sentence with a remedy."""
     head = f"the run before this one was killed (it was last seen at {before.beat}, after: {before.doing!r})"
@@ -111,7 +136,7 @@ def how_it_was_killed(before: Presence) -> str:
 class _Voice:
     """Writes the record now and then from a thread, and when the run ends."""
 
-    def __init__(self, path: Path, listener: Listener) -> None:
+    def __init__(self, path: Path, listener: Listener, run: str) -> None:
         now = _now()
         self._path, self._listener = path, listener
         self._guard, self._over = threading.Lock(), threading.Event()
@@ -124,6 +149,7 @@ class _Voice:
             memory_bytes=memory_in_use_bytes(),
             memory_limit_bytes=available_memory_bytes() if is_memory_limited() else None,
             ended=None,
+            run=run,
         )
         self._thread = threading.Thread(target=self._beat, daemon=True, name="nnbox-presence")
 

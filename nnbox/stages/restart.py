@@ -8,7 +8,8 @@ from pathlib import Path
 from nnbox.stages.presence import NAME as PRESENCE_NAME
 
 _ASIDE = "previous-runs"
-_STAYING = frozenset({_ASIDE, ".lock", PRESENCE_NAME})
+# What runs know each other by.
+_STAYING = frozenset({_ASIDE, ".lock", "claims", PRESENCE_NAME})
 
 
 def move_aside(output: Path) -> Path | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nnbox.errors import ChangedRunError
@@ -18,6 +18,8 @@ from nnbox.stages.receipts import Unit
 
 VERSION = 1
 _MOST_LINES = 20
+Place = tuple[str, int]
+"""A network of a run: configuration and fold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,17 +27,24 @@ class Schedule:
     """What is trained: the units in order, and why units were added to what was asked for.
 
     Attributes:
-        units: (configuration, fold) in the order of work; a first stage comes before its second stage.
+        units: in the order of work: what takes longest first, counting what can begin only after it.
         notes: sentences for the user.
+        first_stages: of each cascade in it the configuration that it learns from.
     """
 
-    units: tuple[tuple[str, int], ...]
+    units: tuple[Place, ...]
     notes: tuple[str, ...]
+    first_stages: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def configurations(self) -> tuple[str, ...]:
         """The configurations that occur, in order."""
         return tuple(dict.fromkeys(name for name, _ in self.units))
+
+    def needs(self, place: Place) -> tuple[Place, ...]:
+        """Return the networks that must be validated before one can be trained: all of a cascade's first stage."""
+        first = self.first_stages.get(place[0])
+        return () if first is None else tuple(other for other in self.units if other[0] == first)
 
 
 def schedule_units(
@@ -54,11 +63,25 @@ def schedule_units(
         for first in sorted(first_stages)
         if first not in names or chosen != every
     )
-    # A first stage comes before its second stage, whatever the order of the plan.
+    followed = {name: previous for name in names if (previous := plan.configuration(name).previous) is not None}
     ordered = [item.name for item in plan.configurations if item.name in names | first_stages]
-    ordered.sort(key=lambda name: plan.configuration(name).previous is not None)
+    ordered.sort(key=lambda name: -_way(plan, name, followed))
     units = tuple((name, fold) for name in ordered for fold in (every if name in first_stages else chosen))
-    return Schedule(units=units, notes=notes)
+    return Schedule(units=units, notes=notes, first_stages=followed)
+
+
+def _way(plan: Plan, name: str, followed: Mapping[str, str]) -> float:
+    """Return the operations of a step of a network and of the longest that can begin only after it. Source: own.
+
+    The recipes give every network equally many steps.
+    """
+    after = [_way(plan, second, followed) for second, first in followed.items() if first == name]
+    return step_operations(plan.configuration(name)) + max(after, default=0.0)
+
+
+def unit_name(place: Place) -> str:
+    """Return the name of a network's unit of work."""
+    return f"training/{place[0]}/fold_{place[1]}"
 
 
 def schedule_facts(job: Job, schedule: Schedule) -> dict[str, Any]:
@@ -92,7 +115,7 @@ def training_unit(context: Context, job: Job, place: tuple[str, int]) -> Unit:
         inputs |= job.taken.case_digests(case)
     folder = context.workspace.fold(name, fold)
     outputs = (folder / "weights.safetensors", folder / "progress.csv", folder / "result.json")
-    return Unit(name=f"training/{name}/fold_{fold}", version=VERSION, inputs=inputs, outputs=outputs)
+    return Unit(name=unit_name(place), version=VERSION, inputs=inputs, outputs=outputs)
 
 
 def _plan_digest(plan: Plan, configuration: ConfigurationPlan) -> str:
@@ -139,6 +162,13 @@ def require_unchanged(context: Context, job: Job) -> None:
 def _few(names: Sequence[str]) -> str:
     unique = list(dict.fromkeys(names))
     return ", ".join(unique) if len(unique) <= 3 else f"{unique[0]} and {len(unique) - 1} other units"
+
+
+def work_digest(context: Context, job: Job) -> str:
+    """Digest of all that the networks of this plan depend on, whichever of them a run trains."""
+    places = ((item.name, fold) for item in job.plan.configurations for fold in range(len(job.folds.validation)))
+    units = (training_unit(context, job, place) for place in places)
+    return digest_text(json.dumps([[unit.name, unit.inputs] for unit in units], sort_keys=True))
 
 
 def complete_folds(context: Context, job: Job) -> dict[str, tuple[int, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -12,10 +12,9 @@ from typing import Any, ClassVar
 
 from nnbox.records.events import Event, parse_event
 from nnbox.stages.pace import Pace
-from nnbox.stages.standing import is_alive, presence_near
+from nnbox.stages.sessions import Sessions
+from nnbox.stages.standing import ENDINGS, is_alive, presences_near
 from nnbox.stages.workspace import Workspace
-
-_ENDINGS = {"finished": "finished", "failed": "failed", "interrupted": "unfinished"}
 
 
 class UnitState(StrEnum):
@@ -106,9 +105,10 @@ class Follower:
     def read(self) -> Status:
         """Return where the run is now."""
         self._take_in_news()
-        units = self._units()
-        found = presence_near(self._workspace)
-        state, remark = self._ending or (("running" if is_alive(found) else "unfinished"), None)
+        found = presences_near(self._workspace)
+        living = {item.run for item in found if is_alive(item)}
+        units = self._units(living)
+        state, remark = ("running", None) if self._sessions.goes_on(living) else self._ending or ("unfinished", None)
         start = self._start.facts if self._start is not None else {}
         device = start.get("device") or {}
         done, total = self._counted()
@@ -119,7 +119,7 @@ class Follower:
             remark=remark,
             stage=self._stage,
             began=None if self._start is None else self._start.time.isoformat(timespec="seconds"),
-            heard=self._heard(found.beat if found is not None else None),
+            heard=self._heard([item.beat for item in found]),
             sentence=self._last.sentence if self._last is not None else "",
             maximum_epochs=self._maximum_epochs,
             units=units,
@@ -138,7 +138,7 @@ class Follower:
         self._task: str = self._workspace.root.resolve().name
         self._ending: tuple[str, str | None] | None = None
         self._stage: str | None = None
-        self._scheduled: tuple[tuple[str, int], ...] = ()
+        self._sessions = Sessions()
         self._maximum_epochs: int | None = None
         self._pace = Pace()
         self._epochs: dict[tuple[str, int], dict[str, Any]] = {}
@@ -171,6 +171,7 @@ class Follower:
     def _hear(self, event: Event) -> None:
         self._last = event
         self._pace.hear(event)
+        self._sessions.hear(event)
         facts = event.facts
         if event.event == "start":
             if self._scheduled_here:
@@ -179,13 +180,12 @@ class Follower:
             self._scheduled_here = False
             self._predicted = set()
             self._task = Path(str(facts["root"])).name if "root" in facts else self._task
-        elif event.event in _ENDINGS:
+        elif event.event in ENDINGS:
             self._hear_ending(event)
         elif event.event == "stage_begins":
             self._stage = str(facts["stage"])
         elif event.event == "units":
             self._scheduled_here = True
-            self._scheduled = tuple((str(name), int(fold)) for name, fold in facts["units"])
             self._maximum_epochs = int(facts["epochs"])
             self._totals = dict(facts.get("cases", {}))
         elif event.event == "epoch":
@@ -202,20 +202,24 @@ class Follower:
         if event.event == "failed" and not self._scheduled_here and self._worked is not None:
             self._start, self._ending, self._stage = self._worked
             return
-        self._ending = (_ENDINGS[event.event], None if event.event == "finished" else event.sentence)
+        self._ending = (ENDINGS[event.event].value, None if event.event == "finished" else event.sentence)
 
     def _hear_epoch(self, facts: Any) -> None:
         self._epochs[str(facts["configuration"]), int(facts["fold"])] = dict(facts)
         self._memory = {key: facts.get(key) for key in ("memory_bytes", "card_bytes")}
 
-    def _units(self) -> tuple[UnitStatus, ...]:
-        found, training = [], False
-        for place in self._scheduled:
+    def _units(self, living: set[str]) -> tuple[UnitStatus, ...]:
+        found = []
+        scheduled = self._sessions.scheduled(living)
+        finished = {place for place in scheduled if self._workspace.fold_result(*place).exists()}
+        training = self._sessions.training(living)
+        if training is None:  # a log that does not tell, or a run that is gone: the first that is not done
+            waiting = [place for place in scheduled if place not in finished]
+            training = set(waiting[:1]) if self._stage == "train" else set()
+        for place in scheduled:
             facts = self._epochs.get(place, {})
-            done = self._workspace.fold_result(*place).exists()
-            state = UnitState.DONE if done else UnitState.WAITING
-            if not done and not training and self._stage == "train":
-                training, state = True, UnitState.TRAINING
+            state = UnitState.TRAINING if place in training else UnitState.WAITING
+            state = UnitState.DONE if place in finished else state
             found.append(
                 UnitStatus(
                     configuration=place[0],
@@ -253,13 +257,14 @@ class Follower:
         training = self._pace.training_seconds(epochs)
         if training is None:
             return None
+        at_once = max(1, sum(unit.state is UnitState.TRAINING for unit in units))
         waiting = max(0, self._totals.get("predicted", 0) - len(self._predicted))
         networks = [unit.configuration for unit in units]
         validation = self._pace.validation_seconds(cases)
-        return training + validation + self._pace.prediction_seconds(waiting, networks)
+        return (training + validation) / at_once + self._pace.prediction_seconds(waiting, networks)
 
-    def _heard(self, beat: str | None) -> str | None:
-        times = [datetime.fromisoformat(beat)] if beat is not None else []
+    def _heard(self, beats: Sequence[str]) -> str | None:
+        times = [datetime.fromisoformat(beat) for beat in beats]
         times += [self._last.time] if self._last is not None else []
         return max(times).isoformat(timespec="seconds") if times else None
 

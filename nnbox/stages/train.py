@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,16 +11,15 @@ from nnbox.layouts.detect import find_tasks
 from nnbox.network.device import Device, choose_device, no_device
 from nnbox.recipes import RECIPES, Recipe
 from nnbox.records.codec import write_record
-from nnbox.records.plan import Folds, Plan
+from nnbox.records.plan import Plan
 from nnbox.records.results import Selection
-from nnbox.rules.folds import make_folds
+from nnbox.stages.claims import Holder
 from nnbox.stages.clock import Stage, ending_recorded, stage
-from nnbox.stages.context import Context, TakenIn, open_context
-from nnbox.stages.intake import keep, take_in_dataset
+from nnbox.stages.context import Context, open_context
+from nnbox.stages.intake import Found, keep, take_in_dataset
 from nnbox.stages.job import Job
 from nnbox.stages.journal import Journal, Listener
 from nnbox.stages.last_report import failure_reported, write_last_report
-from nnbox.stages.lock import held
 from nnbox.stages.options import TrainOptions, Until
 from nnbox.stages.packaging import TaskPredictions, expected_cases, package_model, submit, warn_left_out
 from nnbox.stages.places import require_places, require_scratch
@@ -33,10 +33,20 @@ from nnbox.stages.resources import (
     require_disk,
     worker_count,
 )
-from nnbox.stages.restart import move_aside
-from nnbox.stages.schedule import complete_folds, require_unchanged, schedule_facts, schedule_units
-from nnbox.stages.standing import FINISHED
+from nnbox.stages.schedule import (
+    Schedule,
+    complete_folds,
+    require_unchanged,
+    schedule_facts,
+    schedule_units,
+    work_digest,
+)
+from nnbox.stages.sharing import Membership, Seat, join, leaving, preparing, seated
+from nnbox.stages.standing import FINISHED, PART_FINISHED
+from nnbox.stages.wanted import chosen_configurations, chosen_folds, folds_of
 from nnbox.stages.workspace import Workspace
+
+_MEMBERS, _SUBMITTERS = "members", "submitters"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +58,31 @@ class TaskOutcome:
         plan: the plan.
         selection: what was chosen.
         predictions: the test cases' label maps.
+        left: the task, where its end was left to runs that still train.
     """
 
     workspace: Workspace
     plan: Plan | None = None
     selection: Selection | None = None
     predictions: TaskPredictions | None = None
+    left: Job | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """What all tasks of a run share.
+
+    Attributes:
+        options: what the user asked for.
+        recipe: with ``--epochs`` in it.
+        device: where networks run.
+        seat: among the runs that share the output.
+    """
+
+    options: TrainOptions
+    recipe: Recipe
+    device: Device
+    seat: Seat
 
 
 def train(options: TrainOptions, listener: Listener, *, steps_told: bool = True) -> tuple[TaskOutcome, ...]:
@@ -73,55 +102,121 @@ def train(options: TrainOptions, listener: Listener, *, steps_told: bool = True)
     require_memory(options.planning_memory_gb)
     require_places(output, options.input)
     require_scratch(output)
-    with held(output / ".lock"), present(output, listener) as listener:  # noqa: PLR1704 - the run speaks through it
+    with (
+        seated(output, listener, restart=options.restart) as seat,
+        present(output, listener, seat=seat.number, run=seat.run) as listener,  # noqa: PLR1704 - the run speaks through it
+    ):
         device = (choose_device if options.needs_networks else no_device)(options.device)
         listener(None, f"device: {device.name} ({device.description})")
-        if options.restart and (aside := move_aside(output)) is not None:
-            listener(None, f"the earlier run was moved to {aside}")
-        contexts, outcomes = [], []
-        for root in roots:
-            workspace = Workspace(output / root.name if len(roots) > 1 else output)
-            workspace.root.mkdir(parents=True, exist_ok=True)
-            journal = Journal(workspace.log, listener, steps_told)
-            context = open_context(root, workspace, journal, worker_count(options.workers))
-            contexts.append(context)
-            with failure_reported(context), ending_recorded(journal):
-                outcomes.append(train_task(context, options, recipe, device))
-        with ending_recorded(Journal(Workspace(output).log)):
-            _submit(Workspace(output), outcomes, listener)
-        for context in contexts:
-            context.journal.note(FINISHED, "the run is finished", {"until": options.until})
-            write_last_report(context)
-    return tuple(outcomes)
+        run = _Run(options=options, recipe=recipe, device=device, seat=seat)
+        submitting = join(seat.claims, _SUBMITTERS, seat, options.until)
+        contexts: list[Context] = []
+        outcomes: list[TaskOutcome] = []
+        with contextlib.ExitStack() as at_the_end:
+            for root in roots:
+                workspace = Workspace(output / root.name if len(roots) > 1 else output)
+                workspace.root.mkdir(parents=True, exist_ok=True)
+                journal = Journal(workspace.log, listener, steps_told, seat.run)
+                context = open_context(root, workspace, journal, worker_count(options.workers))
+                at_the_end.callback(context.claims.close)
+                contexts.append(context)
+                with failure_reported(context), ending_recorded(journal):
+                    outcomes.append(train_task(context, run))
+            with leaving(seat.claims, _SUBMITTERS, submitting) as others:
+                return _end(contexts, outcomes, run, others)
 
 
-def train_task(context: Context, options: TrainOptions, recipe: Recipe, device: Device) -> TaskOutcome:
+def _end(
+    contexts: Sequence[Context], outcomes: Sequence[TaskOutcome], run: _Run, others: Sequence[Holder]
+) -> tuple[TaskOutcome, ...]:
+    """Write the archive of all tasks, or leave it to runs that still train; then say how the run ended."""
+    ended = list(outcomes)
+    for number, (context, outcome) in enumerate(zip(contexts, outcomes, strict=True)):
+        if outcome.left is None or others:
+            continue
+        with failure_reported(context), ending_recorded(context.journal):
+            ended[number] = _choose_and_predict(context, outcome.left)  # who was to do it is gone
+    first = contexts[0].journal
+    output = Workspace(contexts[0].workspace.root.parent if len(contexts) > 1 else contexts[0].workspace.root)
+    left = [outcome for outcome in ended if outcome.left is not None]
+    if not left:
+        journal = Journal(output.log, first.listener, run=first.run)
+        with ending_recorded(journal):
+            _submit(output, ended, journal)
+    for context in contexts:
+        if left:
+            sentence = (
+                f"this run's part is done; what is still to be trained is with {others[0].sentence()}: the run that "
+                "ends last chooses, packages and predicts"
+            )
+            context.journal.say(PART_FINISHED, sentence)
+        else:
+            context.journal.note(FINISHED, "the run is finished", {"until": run.options.until})
+        write_last_report(context)
+    return tuple(ended)
+
+
+def train_task(context: Context, run: _Run) -> TaskOutcome:
     """Do the whole line for one task, as far as ``--until`` says."""
-    workspace, journal = context.workspace, context.journal
+    options, device = run.options, run.device
     tell_start(context, options, device)
-    with stage(context, Stage.INTAKE, device):
-        found = take_in_dataset(context, options.intake)
-    if options.until is Until.INTAKE:
-        if not workspace.plan.exists():  # What a plan was made from is replaced together with the plan.
-            keep(context, found)
-        return TaskOutcome(workspace=workspace)
+    with preparing(context):
+        found = _take_in(context, run)
+        if options.until is Until.INTAKE:
+            return TaskOutcome(workspace=context.workspace)
+        job, schedule, membership = _plan(context, run, found)
+        plan = job.plan
+        if options.until is Until.PLAN:
+            return TaskOutcome(workspace=context.workspace, plan=plan)
+        require_disk(context.workspace.root, disk_need(plan, job.fingerprint))
+        require_card(device, plan)
+        facts = schedule_facts(job, schedule)
+        context.journal.note("units", f"{len(schedule.units)} networks are to be trained", facts)
+        with stage(context, Stage.PREPROCESS, device):
+            preprocess(context, job.taken, plan, schedule.configurations)
+    if options.until is Until.PREPROCESS:
+        return TaskOutcome(workspace=context.workspace, plan=plan)
 
+    from nnbox.stages.training import train_units  # noqa: PLC0415 - torch, which is slow to import and only needed now
+
+    with stage(context, Stage.TRAIN, device):
+        train_units(context, job, schedule)
+    if options.until is Until.TRAIN:
+        return TaskOutcome(workspace=context.workspace, plan=plan)
+    with leaving(context.claims, _MEMBERS, membership) as others:
+        if others:
+            return TaskOutcome(workspace=context.workspace, plan=plan, left=job)
+        return _choose_and_predict(context, job)
+
+
+def _take_in(context: Context, run: _Run) -> Found:
+    with stage(context, Stage.INTAKE, run.device):
+        found = take_in_dataset(context, run.options.intake)
+    if run.options.until is Until.INTAKE and not context.workspace.plan.exists():
+        keep(context, found)  # What a plan was made from is replaced together with the plan.
+    return found
+
+
+def _plan(context: Context, run: _Run, found: Found) -> tuple[Job, Schedule, Membership]:
+    """Plan, see that no run's work would be thrown away, and write what was found and planned."""
+    options, workspace, journal = run.options, context.workspace, context.journal
     plan = plan_found(found, options.recipe, options.planning_memory_gb)
     if not plan.trainable:
         raise PlanError(f"this plan cannot be trained: {plan.why_not_trainable}")
-    folds = _folds(found.taken)
-    schedule = schedule_units(plan, folds, _configurations(options, plan), _chosen_folds(options, folds))
+    folds = folds_of(found.taken)
+    schedule = schedule_units(plan, folds, chosen_configurations(options, plan), chosen_folds(options, folds))
     job = Job(
         taken=found.taken,
         fingerprint=found.fingerprint,
         plan=plan,
         folds=folds,
-        recipe=recipe,
+        recipe=run.recipe,
         options=options,
-        device=device,
+        device=run.device,
         configurations=schedule.configurations,
     )
     require_unchanged(context, job)
+    membership = join(context.claims, _MEMBERS, run.seat, options.until, work_digest(context, job))
     keep(context, found)
     write_record(workspace.plan, plan)
     write_record(workspace.folds, folds)
@@ -129,24 +224,7 @@ def train_task(context: Context, options: TrainOptions, recipe: Recipe, device: 
     journal.say("plan", f"plan: {sizes}; {folds.origin}")
     for note in schedule.notes:
         journal.say("schedule", note)
-    if options.until is Until.PLAN:
-        return TaskOutcome(workspace=workspace, plan=plan)
-
-    require_disk(workspace.root, disk_need(plan, job.fingerprint))
-    require_card(device, plan)
-    journal.note("units", f"{len(schedule.units)} networks are to be trained", schedule_facts(job, schedule))
-    with stage(context, Stage.PREPROCESS, device):
-        preprocess(context, job.taken, plan, schedule.configurations)
-    if options.until is Until.PREPROCESS:
-        return TaskOutcome(workspace=workspace, plan=plan)
-
-    from nnbox.stages.training import train_units  # noqa: PLC0415 - torch, which is slow to import and only needed now
-
-    with stage(context, Stage.TRAIN, device):
-        train_units(context, job, schedule)
-    if options.until is Until.TRAIN:
-        return TaskOutcome(workspace=workspace, plan=plan)
-    return _choose_and_predict(context, job)
+    return job, schedule, membership
 
 
 def _choose_and_predict(context: Context, job: Job) -> TaskOutcome:
@@ -175,7 +253,7 @@ def _choose_and_predict(context: Context, job: Job) -> TaskOutcome:
     return TaskOutcome(workspace=workspace, plan=plan, selection=selection, predictions=predictions)
 
 
-def _submit(workspace: Workspace, outcomes: Sequence[TaskOutcome], listener: Listener) -> None:
+def _submit(workspace: Workspace, outcomes: Sequence[TaskOutcome], journal: Journal) -> None:
     """Write one archive for all tasks; a task without a prediction for a test image never gets that far."""
     tasks = [outcome.predictions for outcome in outcomes if outcome.predictions is not None]
     if not tasks:
@@ -184,7 +262,7 @@ def _submit(workspace: Workspace, outcomes: Sequence[TaskOutcome], listener: Lis
     if len(set(names)) != len(names):
         raise IncompleteOutputError(f"two tasks are called {names[0]}; give their folders different names")
     archive = workspace.submission(names[0] if len(outcomes) == 1 else "submission")
-    submit(archive, tasks, Journal(workspace.log, listener))
+    submit(archive, tasks, journal)
 
 
 def recipe_of(options: TrainOptions) -> Recipe:
@@ -197,27 +275,3 @@ def recipe_of(options: TrainOptions) -> Recipe:
     if recipe is None:
         raise UsageError(f"--recipe {options.recipe}: expected one of {', '.join(RECIPES)}")
     return recipe if options.epochs is None else replace(recipe, maximum_epochs=options.epochs)
-
-
-def _folds(taken: TakenIn) -> Folds:
-    dataset = taken.dataset
-    if dataset.folds is not None:
-        return Folds(validation=dataset.folds, origin=f"{len(dataset.folds)} folds as given with --splits")
-    groups = {case.name: case.patient for case in dataset.cases if case.patient is not None}
-    return make_folds([case.name for case in dataset.cases], groups=groups)
-
-
-def _configurations(options: TrainOptions, plan: Plan) -> tuple[str, ...] | None:
-    planned = [item.name for item in plan.configurations]
-    unknown = [name for name in options.configurations or () if name not in planned]
-    if unknown:
-        raise UsageError(f"--configurations {','.join(unknown)}: this data set's plan has {', '.join(planned)}")
-    return options.configurations
-
-
-def _chosen_folds(options: TrainOptions, folds: Folds) -> tuple[int, ...] | None:
-    count = len(folds.validation)
-    unknown = [fold for fold in options.folds or () if fold >= count]
-    if unknown:
-        raise UsageError(f"--folds {','.join(map(str, unknown))}: this data set has folds 0 to {count - 1}")
-    return options.folds

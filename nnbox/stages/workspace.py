@@ -52,9 +52,9 @@ class Workspace:
         return self.root / "explained" / f"{case}.png"
 
     @property
-    def lock(self) -> Path:
-        """Held by the run that writes here."""
-        return self.root / ".lock"
+    def claims(self) -> Path:
+        """What runs that share this folder have to themselves just now."""
+        return self.root / "claims"
 
     @property
     def receipts(self) -> Path:

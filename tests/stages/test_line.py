@@ -29,12 +29,16 @@ from nnbox.stages.schedule import schedule_units
 from nnbox.stages.submission import check_archive
 from nnbox.stages.train import train
 
+_OWN = {"log.jsonl", "report.html", ".lock", ".presence.json"}
+
 
 def _digests(folder, pattern="**/*"):
     return {
         path.relative_to(folder).as_posix(): digest_file(path)
         for path in sorted(folder.glob(pattern))
-        if path.is_file() and path.name not in {"log.jsonl", "report.html", ".lock", ".presence.json"}
+        if path.is_file()
+        and path.name not in {"log.jsonl", "report.html", ".lock", ".presence.json"}
+        and "claims" not in path.parts
     }
 
 
