@@ -27,7 +27,7 @@ def main() -> None:
     """Run the rows in the order of their importance for as long as there is time."""
     arguments = _arguments()
     began = time.monotonic()
-    _find_libraries(arguments.wheels)
+    find_libraries(arguments.wheels)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
     import gpu_place
@@ -121,7 +121,7 @@ def _slug(card: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", card.lower()).strip("-")
 
 
-def _find_libraries(folder: Path | None) -> None:
+def find_libraries(folder: Path | None) -> None:
     """Let wheels (they are zips; those with compiled parts are unpacked) and this project be imported."""
     sys.path.insert(0, str(_HERE.parent))
     if folder is None:

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from nnbox.training.job import TrainingJob
 from nnbox.training.learner import Learner
 from nnbox.training.loader import WorkerPool
@@ -23,6 +26,12 @@ class OurStep:
     def take(self, batch: Any) -> None:
         self.learner.gradients(batch)
         self.learner.step(RATE)
+
+
+def on_host(batch: Any) -> tuple[Tensor, Tensor]:
+    """Return a batch as float32 images and int16 labels."""
+    image, labels = (torch.as_tensor(array).cpu() for array in (batch.image, batch.labels))
+    return image.contiguous(), labels.to(torch.int16)
 
 
 @contextmanager

@@ -141,6 +141,11 @@ class RestatedStep:
             self._scaler.update()
         return float(loss.detach().cpu())
 
+    def set_rate(self, rate: float) -> None:
+        """Set the optimiser's rate, as the trainer's scheduler does at an epoch's start."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+
     def loss(self, image: Tensor, labels: Sequence[Tensor]) -> Tensor:
         on_gpu = self.device.type == "cuda"
         with torch.autocast("cuda") if on_gpu else nullcontext():
@@ -152,6 +157,23 @@ class RestatedStep:
                 if weight
             ]
             return sum(losses[1:], losses[0])
+
+
+class _OneOutput(nn.Module):
+    """A network whose finest logits alone are wanted; `topology` says what it is."""
+
+    def __init__(self, network: nn.Module, topology: Topology) -> None:
+        super().__init__()
+        self.network, self.topology = network, topology
+
+    def forward(self, image: Tensor) -> Tensor:
+        found = self.network(image)
+        return found[0] if isinstance(found, list) else found
+
+
+def as_one_output(network: nn.Module, topology: Topology) -> nn.Module:
+    """Return a network for prediction: the finest logits, no gradients."""
+    return _OneOutput(network, topology).requires_grad_(requires_grad=False).eval()
 
 
 def level_weights(levels: int) -> list[float]:

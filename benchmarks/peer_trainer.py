@@ -39,6 +39,11 @@ class TrainerStep:
     def network(self) -> nn.Module:
         return getattr(self.trainer.network, "_orig_mod", self.trainer.network)
 
+    def set_rate(self, rate: float) -> None:
+        """Set the optimiser's rate, as its scheduler does at an epoch's start."""
+        for group in self.trainer.optimizer.param_groups:
+            group["lr"] = rate
+
     def take(self, image: Tensor, labels: list[Tensor]) -> float:
         """Take a step; ``labels`` (sample, 1, *space) are on the host, one map per decoder level."""
         target = labels if self.deep else labels[0]
