@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nnbox.training.draw import sampling_plan
+from nnbox.training.engine import settle_engine
+from nnbox.training.feed import open_feed
 from nnbox.training.job import TrainingJob
 from nnbox.training.learner import Learner
 from nnbox.training.loader import WorkerPool
-from nnbox.training.sample import sampling_plan
 
 RATE = 3e-4
 
@@ -37,5 +39,6 @@ def on_host(batch: Any) -> tuple[Tensor, Tensor]:
 @contextmanager
 def feed(job: TrainingJob, count: int) -> Iterator[Iterator[Any]]:
     """Yield the first batches of a unit as its training gets them, augmented."""
-    with WorkerPool(job.workers) as pool, closing(pool.batches(sampling_plan(job), 0, count)) as batches:
+    plan, engine = sampling_plan(job), settle_engine(job)
+    with WorkerPool(job.workers) as pool, closing(open_feed(job, engine, pool, plan, (0, count))) as batches:
         yield batches

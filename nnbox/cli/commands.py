@@ -12,6 +12,7 @@ import typer
 from nnbox.cli.looking import add_following, add_inspect
 from nnbox.cli.options import (
     RECIPES,
+    Augmentation,
     Channels,
     Device,
     Exclude,
@@ -22,10 +23,12 @@ from nnbox.cli.options import (
     Nonfinite,
     Output,
     Patients,
+    Precision,
     Recipe,
     Seed,
     Splits,
     TrustGrid,
+    Without,
     Workers,
     split_words,
     whole_numbers,
@@ -150,6 +153,9 @@ def _train(
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Byte-identical results on a GPU too (a CPU always is).")
     ] = False,
+    precision: Precision = "auto",
+    augmentation: Augmentation = "auto",
+    without: Without = None,
     restart: Annotated[bool, typer.Option("--restart", help="Move the earlier run aside and start anew.")] = False,
     channels: Channels = None,
     patients: Patients = None,
@@ -162,6 +168,8 @@ def _train(
     """Do it all: plan, train, cross-validate, choose, predict."""
     from nnbox import verbs
     from nnbox.intake.options import IntakeOptions
+    from nnbox.records.engine import EngineWishes, parse_augmentation, parse_without
+    from nnbox.records.precision import parse_precision
     from nnbox.stages.options import TrainOptions, parse_until
 
     intake = IntakeOptions(
@@ -188,6 +196,11 @@ def _train(
         seed=seed,
         deterministic=deterministic,
         restart=restart,
+        engine=EngineWishes(
+            precision=parse_precision(precision),
+            augmentation=parse_augmentation(augmentation),
+            without=parse_without(split_words(without) or ()),
+        ),
         intake=intake,
     )
     verbs.train(options)

@@ -11,11 +11,22 @@ import typer
 from nnbox.errors import UsageError
 
 LIST_OPTIONS = frozenset(
-    {"--folds", "--configurations", "--channels", "--exclude", "--mirror-axes", "--tolerance-mm", "--input-slugs"}
+    {
+        "--folds",
+        "--configurations",
+        "--channels",
+        "--exclude",
+        "--mirror-axes",
+        "--tolerance-mm",
+        "--input-slugs",
+        "--without",
+    }
 )
 
 RECIPES = ("2018", "2019")
 DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "float32", "bf16", "fp16")
+AUGMENTATIONS = ("auto", "cpu", "gpu")
 
 Input = Annotated[
     Path,
@@ -99,6 +110,33 @@ TrustGrid = Annotated[
     bool, typer.Option("--trust-image-grid", help="Where a label's header disagrees, believe the image.")
 ]
 Nonfinite = Annotated[bool, typer.Option("--replace-nonfinite", help="Read non-finite voxels as 0.")]
+Precision = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        metavar="NAME",
+        help="auto, float32, bf16 or fp16; auto is float32 on a CPU.",
+        autocompletion=lambda: PRECISIONS,
+    ),
+]
+Augmentation = Annotated[
+    str,
+    typer.Option(
+        "--augmentation",
+        metavar="WHERE",
+        help="auto, cpu or gpu (torch on the device); auto: as the device.",
+        autocompletion=lambda: AUGMENTATIONS,
+    ),
+]
+Without = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--without",
+        metavar="LIST",
+        help="Speed-ups to switch off: all, or of fused-norm, fused-adam, channels-last, graphs, resident.",
+        show_default="none",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of every random stream.")]
 
 

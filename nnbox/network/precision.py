@@ -36,7 +36,17 @@ def half_type(precision: Precision) -> torch.dtype | None:
     return _HALF.get(precision)
 
 
-def autocast(device: torch.device | str, precision: Precision) -> AbstractContextManager[object]:
-    """Return the context in which a network runs in a settled precision; its weights stay float32."""
+def autocast(
+    device: torch.device | str, precision: Precision, *, weights_kept: bool = True
+) -> AbstractContextManager[object]:
+    """Return the context in which a network runs in a settled precision; its weights stay float32.
+
+    Args:
+        device: where it runs.
+        precision: settled.
+        weights_kept: narrowed weights are kept until the context is left; a step that is recorded must narrow its own.
+    """
     half = half_type(precision)
-    return nullcontext() if half is None else torch.autocast(torch.device(device).type, dtype=half)
+    if half is None:
+        return nullcontext()
+    return torch.autocast(torch.device(device).type, dtype=half, cache_enabled=weights_kept)

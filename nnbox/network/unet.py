@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
-from nnbox.network.normact import NormKind, normalized_rectified
+from nnbox.network.normact import normalized_rectified
 from nnbox.randomness import generator
+from nnbox.records.engine import NormKind
 from nnbox.records.plan import Topology
 
 NORM_EPSILON = 1e-5

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nnbox.errors import UsageError
 from nnbox.intake.options import IntakeOptions
+from nnbox.records.engine import EngineWishes
 
 
 class Until(StrEnum):
@@ -59,6 +60,7 @@ class TrainOptions:
         seed: of every random stream.
         deterministic: byte-identical results; None = on CPU only.
         restart: move an earlier run aside and start anew.
+        engine: how networks are trained.
         intake: what is said about the data.
     """
 
@@ -76,6 +78,7 @@ class TrainOptions:
     seed: int = 0
     deterministic: bool | None = None
     restart: bool = False
+    engine: EngineWishes = field(default_factory=EngineWishes)
     intake: IntakeOptions = field(default_factory=IntakeOptions)
 
     @property

@@ -12,6 +12,7 @@ from nnbox.network.counting import parameter_count
 from nnbox.network.device import Device
 from nnbox.records.fingerprint import Fingerprint
 from nnbox.records.plan import Plan
+from nnbox.records.precision import Precision
 
 _MAIN_BYTES, _WORKER_BYTES = 2e9, 0.5e9
 _MAIN_THREADS, _WORKER_THREADS = 64, 16
@@ -112,6 +113,17 @@ def require_disk(folder: Path, need: DiskNeed) -> None:
 
 def _gb(count: int) -> str:
     return f"{count / _BYTES_PER_GB:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
+
+
+def require_precision(device: Device, precision: Precision) -> None:
+    """See before any work that the device computes in what was asked for.
+
+    Raises:
+        ResourceError: it does not.
+    """
+    from nnbox.network.precision import choose_precision  # noqa: PLC0415 - torch, imported with the device
+
+    choose_precision(precision, device.name)
 
 
 def require_card(device: Device, plan: Plan) -> None:

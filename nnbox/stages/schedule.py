@@ -107,6 +107,9 @@ def training_unit(context: Context, job: Job, place: tuple[str, int]) -> Unit:
         "option epochs": str(options.epochs),
         "option iterations": str(options.iterations),
         "option seed": str(options.seed),
+        "option precision": options.engine.precision.value,
+        "option augmentation": options.engine.augmentation.value,
+        "option without": ",".join(options.engine.without),
         "cases of the fold": digest_text("\n".join(job.folds.validation[fold])),
     }
     if configuration.previous is not None:

@@ -31,6 +31,7 @@ from nnbox.stages.resources import (
     disk_need,
     require_card,
     require_disk,
+    require_precision,
     worker_count,
 )
 from nnbox.stages.schedule import (
@@ -108,6 +109,8 @@ def train(options: TrainOptions, listener: Listener, *, steps_told: bool = True)
     ):
         device = (choose_device if options.needs_networks else no_device)(options.device)
         listener(None, f"device: {device.name} ({device.description})")
+        if options.needs_networks:
+            require_precision(device, options.engine.precision)
         run = _Run(options=options, recipe=recipe, device=device, seat=seat)
         submitting = join(seat.claims, _SUBMITTERS, seat, options.until)
         contexts: list[Context] = []

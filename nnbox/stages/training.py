@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nnbox.network.device import peak_card_bytes
 from nnbox.records.codec import encode, write_record
+from nnbox.records.engine import Engine
 from nnbox.stages.agenda import Agenda, Turn
 from nnbox.stages.claims import POLL_SECONDS
 from nnbox.stages.context import Context
@@ -22,7 +23,7 @@ from nnbox.training.checkpoint import discard_checkpoint
 from nnbox.training.job import TrainingJob
 from nnbox.training.loader import WorkerPool
 from nnbox.training.loop import train_fold
-from nnbox.training.progress import EpochRecord, Report, StepTiming
+from nnbox.training.progress import Report, StepTiming
 
 
 def train_units(context: Context, job: Job, schedule: Schedule) -> None:
@@ -135,6 +136,7 @@ def _training_job(context: Context, job: Job, place: tuple[str, int]) -> Trainin
         workers=context.workers,
         iterations=job.options.iterations,
         deterministic=job.options.deterministic or not job.device.is_cuda,
+        engine=job.options.engine,
     )
 
 
@@ -145,9 +147,15 @@ class _Reporter:
     context: Context
     job: Job
     projection: Projection
+    engines: list[Engine] = field(default_factory=list)
 
-    def __call__(self, news: EpochRecord | StepTiming) -> None:
+    def __call__(self, news: Report) -> None:
         journal = self.context.journal
+        if isinstance(news, Engine):
+            if news not in self.engines:
+                self.engines.append(news)
+                journal.say("engine", news.sentence, encode(news))
+            return
         if isinstance(news, StepTiming):
             if self.projection.measure(news.configuration, news.seconds_per_step):
                 journal.say("projection", self.projection.sentence(), {"hours": self.projection.total_hours()})

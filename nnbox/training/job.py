@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nnbox.files import digest_text
 from nnbox.recipes import RECIPES, Recipe
 from nnbox.records.codec import encode
+from nnbox.records.engine import EngineWishes
 from nnbox.records.plan import ConfigurationPlan, Plan
 from nnbox.rules.schedule import ScheduleState, first_laid_out_state, first_state
 
@@ -33,6 +34,7 @@ class TrainingJob:
         iterations: training steps per epoch instead of the recipe's; validation steps shrink in proportion.
         laid_out_epochs: epochs of a schedule laid out in advance for a time budget; None: the recipe's own schedule.
         deterministic: byte-identical weights from run to run (a CPU gives them anyway).
+        engine: how it is computed, as asked for.
     """
 
     plan: Plan
@@ -51,6 +53,7 @@ class TrainingJob:
     iterations: int | None = None
     laid_out_epochs: int | None = None
     deterministic: bool = False
+    engine: EngineWishes = field(default_factory=EngineWishes)
 
     @property
     def unit(self) -> str:
@@ -76,8 +79,11 @@ class TrainingJob:
     def digest(self) -> str:
         """Digest of everything that decides the weights; a checkpoint is continued only by a job with the same.
 
-        How many epochs a laid-out schedule has is not in it: that changes with the time that is left.
+        How many epochs a laid-out schedule has is not in it: that changes with the time that is left. How
+        it is computed is in it, as settled for the device.
         """
+        from nnbox.training.engine import settled  # noqa: PLC0415 - torch, which the loader's workers never need
+
         deciding = {
             "unit": self.unit,
             "seed": self.seed,
@@ -88,6 +94,7 @@ class TrainingJob:
             "mirror_axes": encode(self.plan.choices.mirror_axes),
             "training_cases": encode(self.training_cases),
             "validation_cases": encode(self.validation_cases),
+            "engine": encode(settled(self.engine, self.device)),
         }
         if self.laid_out_epochs is not None:
             deciding["schedule"] = "laid out"

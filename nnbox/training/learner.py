@@ -3,55 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from nnbox.network.unet import build_network
+from nnbox.network.precision import autocast
+from nnbox.network.unet import build_network, choose_norm_kind
 from nnbox.randomness import generator
+from nnbox.records.engine import Engine
+from nnbox.records.precision import Precision
 from nnbox.training.checkpoint import LossScaling
+from nnbox.training.engine import settle_engine
+from nnbox.training.feed import DeviceBatch, carried
 from nnbox.training.job import TrainingJob
 from nnbox.training.loss import segmentation_loss
+from nnbox.training.recorded import Recorded, recorded_or_none
 from nnbox.training.sample import Batch
 
 _CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
 class Learner:
-    """The network of a job, its Adam optimiser, and its arithmetic: float32 on a CPU, mixed precision on a GPU."""
+    """The network of a job and its Adam optimiser, computing as an engine says.
 
-    def __init__(self, job: TrainingJob) -> None:
+    Attributes:
+        engine: what it computes with.
+        device: where.
+        classes: of the network.
+        network: in training.
+    """
+
+    def __init__(self, job: TrainingJob, engine: Engine | None = None) -> None:
+        """Build the network with the job's seed; ``engine`` None settles it here, see `settle_engine`."""
         topology, recipe = job.configuration.topology, job.recipe
         seed = int(generator(job.seed, f"{job.unit}/weights").integers(2**63))
+        self.engine = settle_engine(job) if engine is None else engine
         self.device = torch.device(job.device)
         self.classes = topology.classes
         self._batch_dice = job.configuration.batch_dice
-        # Channels-last suits the CPU's convolutions; the same layout is rebuilt on resuming, since sums depend on it.
-        on_cpu = self.device.type == "cpu"
-        self._layout = _CHANNELS_LAST[topology.dimension] if on_cpu else torch.contiguous_format
+        # The same memory order is rebuilt on resuming, since sums depend on it.
+        last = self.engine.channels_last
+        self._layout = _CHANNELS_LAST[topology.dimension] if last else torch.contiguous_format
         network = build_network(topology, seed).to(self.device)
+        choose_norm_kind(network, self.engine.norm)
         self.network = network.to(memory_format=self._layout)  # type: ignore[call-overload]
+        self._parameters = list(self.network.parameters())
         self._optimizer = torch.optim.Adam(
-            self.network.parameters(),
+            self._parameters,
             lr=recipe.learning_rate,
             weight_decay=recipe.weight_decay,
             amsgrad=recipe.amsgrad,
-            fused=True,
+            fused=self.engine.fused_adam,
         )
-        self._half = _half_precision(self.device)
-        self._scaler = torch.amp.GradScaler("cuda", enabled=self._half == torch.float16)
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.engine.precision is Precision.FP16)
+        self._recorded = self._record(job) if self.engine.graphs else None
+        if self.engine.graphs and self._recorded is None:
+            reasons = (*self.engine.reasons, "recording the CUDA graph failed: launched anew every time")
+            self.engine = replace(self.engine, graphs=False, reasons=reasons)
 
-    def gradients(self, batch: Batch) -> Tensor:
+    def gradients(self, batch: Batch | DeviceBatch) -> Tensor:
         """Compute a batch's gradients; return the loss as a detached scalar on the device, without waiting for it."""
         image, labels = self._place(batch)
-        with self._autocast():
-            logits = self.network(image)
-        loss = segmentation_loss(logits, labels, batch_dice=self._batch_dice)
-        self._optimizer.zero_grad(set_to_none=True)
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
+        if self._recorded is not None:
+            return self._recorded(image, labels)
+        return self._differentiate(image, labels).detach()
 
     def step(self, rate: float) -> None:
         """Let the optimiser use the gradients; until then the state is that of the step before."""
@@ -60,11 +76,12 @@ class Learner:
         self._scaler.step(self._optimizer)
         self._scaler.update()
 
-    def validate(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def validate(self, batch: Batch | DeviceBatch) -> tuple[Tensor, Tensor]:
         """Return the loss and int64 (classes - 1, 3): voxels of reference, of prediction and of both, per label."""
         image, labels = self._place(batch)
-        with torch.no_grad(), self._autocast():
-            logits = self.network(image)
+        with torch.no_grad():
+            with autocast(self.device, self.engine.precision):
+                logits = self.network(image)
             loss = segmentation_loss(logits, labels, batch_dice=self._batch_dice)
             predicted = logits.argmax(dim=1)
             counts = []
@@ -110,19 +127,31 @@ class Learner:
             restored = {"scale": loss_scaling.scale, "_growth_tracker": loss_scaling.growth_steps}
             self._scaler.load_state_dict({**self._scaler.state_dict(), **restored})
 
-    def _place(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        image = torch.from_numpy(batch.image).to(self.device, memory_format=self._layout, non_blocking=True)
-        labels = torch.from_numpy(batch.labels.astype(np.int64)).to(self.device, non_blocking=True)
-        return image, labels
+    def _differentiate(self, image: Tensor, labels: Tensor) -> Tensor:
+        """Compute the loss of a batch on the device, and its gradients."""
+        recording = self.engine.graphs
+        if recording:  # gradients stay where they are
+            known = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+            if known:
+                torch._foreach_zero_(known)
+        else:
+            self._optimizer.zero_grad(set_to_none=True)
+        with autocast(self.device, self.engine.precision, weights_kept=not recording):
+            logits = self.network(image)
+        loss = segmentation_loss(logits, labels, batch_dice=self._batch_dice)
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        return loss
 
-    def _autocast(self) -> AbstractContextManager[object]:
-        return nullcontext() if self._half is None else torch.autocast(self.device.type, dtype=self._half)
+    def _record(self, job: TrainingJob) -> Recorded | None:
+        configuration = job.configuration
+        samples, patch = configuration.batch_size, configuration.patch_size
+        image = torch.zeros((samples, configuration.topology.input_channels, *patch), device=self.device)
+        labels = torch.zeros((samples, *patch), dtype=torch.int16, device=self.device)
+        return recorded_or_none(self._differentiate, image.contiguous(memory_format=self._layout), labels)
 
-
-def _half_precision(device: torch.device) -> torch.dtype | None:
-    if device.type != "cuda":
-        return None
-    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    def _place(self, batch: Batch | DeviceBatch) -> tuple[Tensor, Tensor]:
+        found = carried(batch, self.device) if isinstance(batch, Batch) else batch
+        return found.image.contiguous(memory_format=self._layout), found.labels
 
 
 def _like(value: Tensor, parameter: Tensor) -> Tensor:

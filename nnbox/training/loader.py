@@ -17,7 +17,8 @@ from typing import Any, Self
 
 from nnbox.errors import DataError, NnboxError, ResourceError, TrainingError
 from nnbox.interruption import whole
-from nnbox.training.sample import Batch, Sampler, SamplingPlan
+from nnbox.training.draw import SamplingPlan
+from nnbox.training.sample import Batch, Sampler
 from nnbox.training.worker import STOP, STOPPED, receive_arrays, receive_header, request_bytes, serve
 
 _JOIN_SECONDS = 5.0
@@ -39,16 +40,9 @@ class WorkerPool:
     """
 
     def __init__(self, count: int) -> None:
+        """Promise ``count`` workers; they are started when batches are first asked of them."""
+        self._count = count
         self._workers: list[_Worker] = []
-        try:
-            for _ in range(count):
-                with whole():  # one that is half started would not be known to be ended
-                    self._workers.append(_start_worker())
-        except OSError as error:
-            self.close()
-            raise ResourceError(
-                f"worker processes could not be started ({error}). What to do: use fewer with --workers."
-            ) from None
 
     def __enter__(self) -> Self:
         return self
@@ -64,8 +58,9 @@ class WorkerPool:
         Raises:
             DataError: a prepared file is missing or damaged, or must not be used.
             TrainingError: a sample could not be made; names the case.
-            ResourceError: a worker was killed.
+            ResourceError: a worker was killed, or could not be started.
         """
+        self._start()
         if not self._workers:
             sampler = Sampler(plan)
             yield from (sampler.batch(index) for index in range(first, last))
@@ -99,6 +94,18 @@ class WorkerPool:
         for worker in self._workers:
             worker.process.kill()
         self.close()
+
+    def _start(self) -> None:
+        """Start the workers that were promised and are not there."""
+        try:
+            while len(self._workers) < self._count:
+                with whole():  # one that is half started would not be known to be ended
+                    self._workers.append(_start_worker())
+        except OSError as error:
+            self.close()
+            raise ResourceError(
+                f"worker processes could not be started ({error}). What to do: use fewer with --workers."
+            ) from None
 
     def _receive(self, worker: _Worker) -> Batch:
         try:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import torch
@@ -17,12 +16,15 @@ from nnbox.interruption import whole
 from nnbox.recipes import Recipe
 from nnbox.records.results import FoldResult
 from nnbox.rules.schedule import ScheduleState, continue_for, last_epoch, next_state, rate_of_step
+from nnbox.training.arithmetic import arithmetic
 from nnbox.training.checkpoint import read_checkpoint, write_checkpoint, write_tensors
+from nnbox.training.draw import sampling_plan
+from nnbox.training.engine import settle_engine
+from nnbox.training.feed import DeviceBatch, open_feed
 from nnbox.training.job import TrainingJob
 from nnbox.training.learner import Learner
 from nnbox.training.loader import WorkerPool
 from nnbox.training.progress import EpochRecord, Report, StepTimer, write_progress
-from nnbox.training.sample import Batch, sampling_plan
 from nnbox.training.store import check_previous
 
 CHECKPOINT_SHARE = 0.05
@@ -46,7 +48,8 @@ def train_fold(
 
     Args:
         job: what to train.
-        report: is told of every epoch, and once of the measured time per step. What it raises ends the training.
+        report: is told once of the engine, of every epoch, and once of the measured time per step. What it raises ends
+            the training.
         pool: worker processes that outlive this unit; None starts ``job.workers`` of them for this unit.
         pace: of a schedule laid out for a time budget: asked before every epoch how many there is time for.
 
@@ -58,11 +61,12 @@ def train_fold(
         ResourceError: a worker was killed, the device's memory does not suffice, or the disk is full.
     """
     _require_trainable(job)
-    with _arithmetic(job):
-        learner = Learner(job)
+    with arithmetic(job):
+        learner = Learner(job, settle_engine(job))
         progress = _resume(job, learner)
         progress.pace = pace
         if progress.schedule.finished is None:
+            report(learner.engine)
             if pool is not None:
                 _run(job, learner, progress, report, pool)
             else:
@@ -113,7 +117,7 @@ def _run(
     last = recipe.maximum_epochs * plan.steps_per_epoch
     epochs_left = last_epoch(progress.schedule, recipe) - progress.schedule.epoch
     steps_left = epochs_left * recipe.iterations_per_epoch - len(progress.losses)
-    with closing(pool.batches(plan, first, last)) as batches:  # type: ignore[type-var]
+    with closing(open_feed(job, learner.engine, pool, plan, (first, last))) as batches:
         timer = StepTimer(
             (job.configuration.name, job.fold),
             (recipe.iterations_per_epoch, steps_left),
@@ -136,7 +140,7 @@ def _run(
 
 
 def _epoch(
-    job: TrainingJob, learner: Learner, progress: _Progress, batches: Iterator[Batch], timer: StepTimer
+    job: TrainingJob, learner: Learner, progress: _Progress, batches: Iterator[DeviceBatch], timer: StepTimer
 ) -> EpochRecord:
     """Take what is left of an epoch's steps, validate, and let the schedule judge."""
     recipe, number = job.schedule, len(progress.history) + 1
@@ -176,7 +180,7 @@ def _epoch(
 
 
 def _validate(
-    job: TrainingJob, learner: Learner, batches: Iterator[Batch], epoch: int
+    job: TrainingJob, learner: Learner, batches: Iterator[DeviceBatch], epoch: int
 ) -> tuple[float, tuple[float | None, ...]]:
     """Return the mean loss on unaugmented patches and the Dice of each label over all of them together."""
     outcomes = [learner.validate(next(batches)) for _ in range(job.schedule.validation_iterations)]
@@ -248,32 +252,6 @@ def _require_trainable(job: TrainingJob) -> None:
         )
     if job.previous_store is not None:
         check_previous(job.previous_store, job.store, (*job.training_cases, *job.validation_cases))
-
-
-@contextmanager
-def _arithmetic(job: TrainingJob) -> Iterator[None]:
-    """Set torch's switches for this job, and set them back: quick kernels on a GPU, or reproducible ones."""
-    before = torch.are_deterministic_algorithms_enabled()
-    matmul = torch.get_float32_matmul_precision()
-    on_gpu = torch.device(job.device).type == "cuda"
-    if on_gpu and job.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to repeat itself
-    torch.use_deterministic_algorithms(job.deterministic)
-    torch.set_float32_matmul_precision("high" if on_gpu else matmul)
-    try:
-        with torch.backends.cudnn.flags(
-            enabled=True, benchmark=not job.deterministic, deterministic=job.deterministic, allow_tf32=True
-        ):
-            yield
-    except torch.OutOfMemoryError as error:
-        raise ResourceError(
-            f"{job.configuration.name} fold {job.fold}: the memory of {job.device} does not suffice for patches of "
-            f"{job.configuration.patch_size} in batches of {job.configuration.batch_size} ({error}). What to do: "
-            "free the card of other work, or plan for less with --planning-memory and another --output."
-        ) from None
-    finally:
-        torch.use_deterministic_algorithms(before)
-        torch.set_float32_matmul_precision(matmul)
 
 
 def _told(average: float | None) -> float:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnbox.files import atomic_write_text
+from nnbox.records.engine import Engine
 
 WARM_UP_STEPS = 2
 MEASURED_STEPS = 20
@@ -63,7 +64,7 @@ class StepTiming:
     steps_left: int
 
 
-Report = EpochRecord | StepTiming
+Report = Engine | EpochRecord | StepTiming
 
 
 class StepTimer:

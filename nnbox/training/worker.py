@@ -17,7 +17,8 @@ import numpy as np
 from nnbox.errors import NnboxError
 from nnbox.interruption import ignore_signals
 from nnbox.records.codec import decode, encode
-from nnbox.training.sample import Batch, Sampler, SamplingPlan
+from nnbox.training.draw import SamplingPlan
+from nnbox.training.sample import Batch, Sampler
 
 STOP = "stop"
 STOPPED = "stopped"

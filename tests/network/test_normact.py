@@ -10,9 +10,10 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from nnbox.network.normact import NormKind, normalized_rectified
+from nnbox.network.normact import normalized_rectified
 from nnbox.network.pieces import channels_last
 from nnbox.network.unet import build_network, choose_norm_kind
+from nnbox.records.engine import NormKind
 from nnbox.records.plan import Topology
 
 CONSTANTS = (1e-5, 0.01)

@@ -16,10 +16,11 @@ from nnbox.interruption import listen_for_signals
 from nnbox.records.codec import encode
 from nnbox.rules.schedule import ScheduleState
 from nnbox.training.checkpoint import LossScaling, discard_checkpoint, read_checkpoint, write_checkpoint, write_tensors
+from nnbox.training.draw import sampling_plan
 from nnbox.training.learner import Learner
 from nnbox.training.loop import train_fold
 from nnbox.training.progress import EpochRecord
-from nnbox.training.sample import Sampler, sampling_plan
+from nnbox.training.sample import Sampler
 
 RECORD = EpochRecord(
     configuration="3d_fullres",
@@ -217,17 +218,3 @@ def test_a_training_told_to_end_saves_the_steps_of_its_epoch_and_continues_to_th
     assert (record.schedule.epoch, len(record.losses)) == divmod(steps, told.schedule.iterations_per_epoch)
     resumed = train_fold(dataclasses.replace(told, workers=0), report=lambda _: None)
     assert resumed == train_fold(job, report=lambda _: None)
-
-
-def test_half_precision_arithmetic_gives_nearly_the_loss_of_single_precision(job, monkeypatch):
-    """What a GPU does, on a CPU: bf16 convolutions, the loss in float32, float32 weights."""
-    batch = Sampler(sampling_plan(job)).batch(0)
-    single = Learner(job)
-    monkeypatch.setattr("nnbox.training.learner._half_precision", lambda _device: torch.bfloat16)
-    half = Learner(job)
-    for _ in range(3):
-        expected, found = take_step(single, batch, 1e-3), take_step(half, batch, 1e-3)
-        assert found.dtype == torch.float32
-        assert float(found) == pytest.approx(float(expected), abs=0.02)
-    assert all(values.dtype == torch.float32 for values in half.weights().values())
-    assert float(half.validate(batch)[0]) == pytest.approx(float(single.validate(batch)[0]), abs=0.02)

@@ -11,10 +11,11 @@ import torch
 
 from nnbox.recipes import RECIPE_2018, RECIPE_2019
 from nnbox.rules.schedule import first_state, next_state
+from nnbox.training.draw import sampling_plan
 from nnbox.training.learner import Learner
 from nnbox.training.loop import train_fold
 from nnbox.training.loss import segmentation_loss
-from nnbox.training.sample import Sampler, sampling_plan
+from nnbox.training.sample import Sampler
 
 
 def take_step(learner, batch, rate):

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from nnbox.errors import DataError, ResourceError, TrainingError
+from nnbox.training.draw import sampling_plan
 from nnbox.training.loader import WorkerPool
-from nnbox.training.sample import sampling_plan
 
 
 def take(pool, plan, first=0, last=10):
@@ -130,7 +130,7 @@ _PARENT = """
 import json, os, signal, sys
 from nnbox.records.codec import decode
 from nnbox.training.loader import WorkerPool
-from nnbox.training.sample import SamplingPlan
+from nnbox.training.draw import SamplingPlan
 
 if __name__ == "__main__":
     plan = decode(json.loads(sys.argv[1]), SamplingPlan, where="test")

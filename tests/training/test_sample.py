@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from nnbox.records.codec import decode, encode
+from nnbox.training.draw import SamplingPlan, sampling_plan
 from nnbox.training.patches import Arrays, cut_patch
-from nnbox.training.sample import Sampler, SamplingPlan, sampling_plan
+from nnbox.training.sample import Sampler
 from nnbox.training.store import load_image, load_labels, write_prepared
 
 

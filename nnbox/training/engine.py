@@ -1,0 +1,149 @@
+"""What a training runs on, settled once: every ``auto`` becomes a choice with its reason."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+
+from nnbox.network.counting import operations_per_voxel
+from nnbox.network.precision import choose_precision
+from nnbox.network.trial import kernels_refused
+from nnbox.records.engine import AugmentationPath, Engine, EngineWishes, NormKind, Residence, SpeedUp
+from nnbox.records.precision import Precision
+from nnbox.training.job import TrainingJob
+from nnbox.training.residence import case_bytes, choose_residence, free_host_bytes
+
+GRAPH_OPERATIONS = 3e11
+"""Multiply-adds of a batch's forward pass; with fewer, launching kernels may take longer than running them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What the choices depend on, beside the wishes.
+
+    Attributes:
+        device: as torch spells it.
+        operations: multiply-adds of a batch's forward pass.
+        kernels_refused: why the Triton kernels do not run there; None: they do, or nobody asked.
+        case_bytes: of the unit's prepared cases.
+        free_device_bytes: on a GPU, before training; else None.
+        free_host_bytes: of memory.
+    """
+
+    device: str
+    operations: float
+    kernels_refused: str | None
+    case_bytes: int
+    free_device_bytes: int | None
+    free_host_bytes: int
+
+
+def settled(wishes: EngineWishes, device: str) -> EngineWishes:
+    """Replace ``auto`` by what the device gets. What decides the weights is then in the record.
+
+    Raises:
+        ResourceError: the device cannot compute in the precision that was asked for.
+    """
+    augmentation = wishes.augmentation
+    if augmentation is AugmentationPath.AUTO:
+        on_gpu = torch.device(device).type == "cuda"
+        augmentation = AugmentationPath.GPU if on_gpu else AugmentationPath.CPU
+    precision = choose_precision(wishes.precision, device)
+    return replace(wishes, precision=precision, augmentation=augmentation)
+
+
+def choose_engine(wishes: EngineWishes, around: Surroundings) -> Engine:
+    """Settle everything for one training; pure. Source: own.
+
+    Args:
+        wishes: already `settled`.
+        around: what the choices depend on.
+    """
+    on_gpu = torch.device(around.device).type == "cuda"
+    norm, norm_reason = _norm(wishes, around, on_gpu=on_gpu)
+    graphs, graphs_reason = _graphs(wishes, around, on_gpu=on_gpu)
+    residence, residence_reason = _residence(wishes, around)
+    channels_last = SpeedUp.CHANNELS_LAST not in wishes.without
+    fused_adam = SpeedUp.FUSED_ADAM not in wishes.without
+    scaled = " with loss scaling" if wishes.precision is Precision.FP16 else ""
+    who = "batchgenerators in workers" if wishes.augmentation is AugmentationPath.CPU else "torch on the device"
+    return Engine(
+        device=around.device,
+        precision=wishes.precision,
+        norm=norm,
+        channels_last=channels_last,
+        fused_adam=fused_adam,
+        graphs=graphs,
+        augmentation=wishes.augmentation,
+        residence=residence,
+        reasons=(
+            f"convolutions in {wishes.precision}{scaled}",
+            f"features {'side by side (channels last)' if channels_last else 'in planes (switched off)'}",
+            norm_reason,
+            f"Adam {'as one operation' if fused_adam else 'weight by weight (switched off)'}",
+            graphs_reason,
+            f"augmentation by {who}",
+            residence_reason,
+        ),
+    )
+
+
+def settle_engine(job: TrainingJob) -> Engine:
+    """Look around and settle the engine of a unit.
+
+    Raises:
+        ResourceError: see `settled`.
+    """
+    wishes = settled(job.engine, job.device)
+    device, configuration = torch.device(job.device), job.configuration
+    on_gpu = device.type == "cuda"
+    fused = SpeedUp.FUSED_NORM not in wishes.without
+    voxels = configuration.batch_size * math.prod(configuration.patch_size)
+    around = Surroundings(
+        device=job.device,
+        operations=voxels * operations_per_voxel(configuration.topology),
+        kernels_refused=kernels_refused(job.device) if on_gpu and fused else None,
+        case_bytes=case_bytes(job),
+        free_device_bytes=torch.cuda.mem_get_info(device)[0] if on_gpu else None,
+        free_host_bytes=free_host_bytes(),
+    )
+    return choose_engine(wishes, around)
+
+
+def _norm(wishes: EngineWishes, around: Surroundings, *, on_gpu: bool) -> tuple[NormKind, str]:
+    what = "normalisation and rectifier"
+    if SpeedUp.FUSED_NORM in wishes.without:
+        return NormKind.PLAIN, f"{what} apart (switched off)"
+    if not on_gpu:
+        return NormKind.TWIN, f"{what} as one operation of torch calls"
+    if around.kernels_refused is not None:
+        return NormKind.TWIN, f"{what} as one operation of torch calls (kernels do not run: {around.kernels_refused})"
+    return NormKind.TRITON, f"{what} as one operation of Triton kernels"
+
+
+def _graphs(wishes: EngineWishes, around: Surroundings, *, on_gpu: bool) -> tuple[bool, str]:
+    if not on_gpu:
+        return False, "no CUDA graph on a CPU"
+    if SpeedUp.GRAPHS in wishes.without:
+        return False, "no CUDA graph (switched off)"
+    size = f"{around.operations:.1e} multiply-adds a pass"
+    if around.operations > GRAPH_OPERATIONS:
+        return False, f"no CUDA graph ({size}: launching is not what takes long)"
+    return True, f"the step is replayed as a CUDA graph ({size})"
+
+
+def _residence(wishes: EngineWishes, around: Surroundings) -> tuple[Residence, str]:
+    size = f"{around.case_bytes / 1e9:.2f} GB"
+    if wishes.augmentation is AugmentationPath.CPU:
+        return Residence.MAPPED, f"cases ({size}) in mapped files, which workers share"
+    if SpeedUp.RESIDENT in wishes.without:
+        return Residence.MAPPED, f"cases ({size}) in mapped files (switched off)"
+    found = choose_residence(around.case_bytes, around.free_device_bytes, around.free_host_bytes)
+    words = {
+        Residence.DEVICE: "kept on the device",
+        Residence.HOST: "kept in the host's memory",
+        Residence.MAPPED: "in mapped files: memory does not hold them",
+    }
+    return found, f"cases ({size}) {words[found]}"
