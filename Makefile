@@ -16,8 +16,9 @@ READY  := $(VENV)/.ready
 SHARED ?= $(if $(NNBOX_SHARED),$(NNBOX_SHARED),../shared)
 OUT    ?= build
 PEER   ?= $(OUT)/peer
+FUZZ_SECONDS ?= 60
 
-.PHONY: env lint format types test bad-input smoke real real-learn bench bench-peer bench-gpu image image-test lock clean
+.PHONY: env lint format types test bad-input fuzz smoke real real-learn bench bench-peer bench-gpu image image-test lock clean
 
 env: $(READY)
 
@@ -42,6 +43,14 @@ types: env
 
 test: env
 	$(BIN)/pytest --durations=10
+
+# Coverage-guided fuzzing of the record codec, the bundle reader and the layout detection, FUZZ_SECONDS each. What it
+# finds lies in build/fuzz; kept in tests/fuzz/found it is tried by every `make test`.
+fuzz: env
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[fuzz]'
+	for target in codec bundle layout; do mkdir -p $(OUT)/fuzz/$$target && PYTHONPATH=tests/fuzz $(BIN)/python \
+	  tests/fuzz/fuzz.py $$target $(OUT)/fuzz/$$target tests/fuzz/seeds/$$target -max_total_time=$(FUZZ_SECONDS) \
+	  -artifact_prefix=$(OUT)/fuzz/$$target- || exit 1; done
 
 # docs/bad-input.md, from the rows that tests/hostile runs.
 bad-input: env

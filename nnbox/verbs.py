@@ -129,6 +129,10 @@ def evaluate(predictions: Path, references: Path, *, tolerances: tuple[str, ...]
     if found.only_predicted:
         strays = ", ".join(map(str, found.only_predicted))
         complain(Severity.WARNING, f"no reference holds the label {strays}: wherever it is predicted, it is wrong")
+    for case, moved in found.displaced_vox.items():
+        what = f"case {case}: the prediction's header moves the reference's corners by {moved:.3g} voxels"
+        remedy = "write the prediction on the reference's grid if its header is right"
+        complain(Severity.WARNING, f"{what}; scored voxel by voxel all the same. What to do: {remedy}.")
     if as_json:
         print_raw(json.dumps({"evaluation": encode(found), "means": encode(summary)}, indent=1))
         return

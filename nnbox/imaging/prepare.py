@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbox.errors import ResourceError
 from nnbox.geometry import Box, Grid, Placement, Shape3, Spacing3, tidy_spacing_mm
 from nnbox.imaging.crop import nonzero_box
 from nnbox.imaging.labels import resample_labels
 from nnbox.imaging.normalize import normalize
 from nnbox.imaging.resample import resample_image
+from nnbox.limits import available_memory_bytes
 from nnbox.records.plan import ConfigurationPlan, Plan, Resampling
 from nnbox.rules.resampling import new_shape, separate_axis
 
@@ -104,6 +107,7 @@ def _prepared(
     image: NDArray[np.float32], labels: NDArray[np.int16] | None, mask: NDArray[np.bool_], plan: Plan, way: _Way
 ) -> PreparedArrays:
     shape_vox, apart = way.placement.prepared_shape_vox, way.separate_axis
+    _require_memory(len(image), way.placement)
     resampled = resample_image(image, shape_vox, separate_axis=apart)
     resampled_mask = resample_labels(mask.view(np.uint8), shape_vox, order=0, separate_axis=apart).view(np.bool_)
     return PreparedArrays(
@@ -113,6 +117,22 @@ def _prepared(
         else resample_labels(labels, shape_vox, order=way.label_order, separate_axis=apart),
         placement=way.placement,
     )
+
+
+def _require_memory(channels: int, placement: Placement) -> None:
+    """Refuse a spacing that makes an image larger than the memory, before any is taken.
+
+    Raises:
+        ResourceError: with the numbers.
+    """
+    needed, available = 4 * channels * math.prod(placement.prepared_shape_vox), available_memory_bytes()
+    if needed > available:
+        old, new = placement.source_shape_vox, placement.prepared_shape_vox
+        raise ResourceError(
+            f"an image of {old} voxels (z, y, x) becomes one of {new} at the plan's spacing "
+            f"{placement.prepared_spacing_mm} mm: {needed / 2**30:,.1f} GiB, and {available / 2**30:.1f} GiB of memory "
+            "are available. What to do: check the image's spacing, use a model of another spacing, or give more memory."
+        )
 
 
 def _placement(grid: Grid, axis_order: tuple[int, int, int], box: Box, resampling: Resampling) -> Placement:

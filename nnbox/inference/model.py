@@ -11,6 +11,8 @@ from nnbox.errors import DataError
 from nnbox.network.unet import UNet
 from nnbox.records.plan import Topology
 
+_REMEDY = "What to do: get the model anew from where it was made, or train this fold again."
+
 
 def load_network(weights: Path, topology: Topology, device: torch.device | str = "cpu") -> UNet:
     """Build the network of a topology and give it the stored weights, ready to predict.
@@ -33,9 +35,11 @@ def load_network(weights: Path, topology: Topology, device: torch.device | str =
             _check_header(weights, {name: stored.get_slice(name) for name in stored.keys()}, expected)  # noqa: SIM118
             state = {name: stored.get_tensor(name) for name in expected}
     except (OSError, SafetensorError) as error:
-        raise DataError(f"{weights}: the weights cannot be read ({error}); expected a safetensors file") from None
+        raise DataError(
+            f"{weights}: the weights cannot be read ({error}); expected a safetensors file. {_REMEDY}"
+        ) from None
     if bad := [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]:
-        raise DataError(f"{weights}: {bad[0]} holds values that are not finite; train this fold again")
+        raise DataError(f"{weights}: {bad[0]} holds values that are not finite. {_REMEDY}")
     network.load_state_dict({name: tensor.to(device) for name, tensor in state.items()}, strict=True, assign=True)
     network.requires_grad_(requires_grad=False)
     return network.eval()
@@ -50,5 +54,5 @@ def _check_header(weights: Path, found: dict[str, object], expected: dict[str, t
         if shapes.get(name) != wanted.get(name):
             raise DataError(
                 f"{weights}: tensor {name!r} is {shapes.get(name, 'missing')}, the plan expects "
-                f"{wanted.get(name, 'no such tensor')}; the weights belong to another plan"
+                f"{wanted.get(name, 'no such tensor')}; the weights belong to another plan. {_REMEDY}"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import stat
@@ -202,7 +203,7 @@ def _decode_tuple(value: Json, items: tuple[Any, ...], where: str) -> object:
 def _decode_dataclass(value: Json, kind: Any, where: str) -> object:
     if not isinstance(value, dict):
         raise _wrong(where, "an object", value)
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}
     if unknown := sorted(set(value) - set(fields)):
         raise RecordError(f"{where}: unknown field {brief(unknown[0])}; a newer nnbox may have written it")
@@ -210,6 +211,11 @@ def _decode_dataclass(value: Json, kind: Any, where: str) -> object:
     if missing := [name for name in required if name not in value]:
         raise RecordError(f"{where}: field {missing[0]!r} is missing")
     return kind(**{name: _decode(entry, hints[name], f"{where}.{name}") for name, entry in value.items()})
+
+
+@functools.cache
+def _hints(kind: type) -> Mapping[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _has_default(field: dataclasses.Field[Any]) -> bool:

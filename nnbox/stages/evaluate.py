@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import numpy as np
 
 from nnbox.errors import DataError, Problem, Severity, UsageError
 from nnbox.evaluation.scores import score_case
+from nnbox.geometry import Grid
 from nnbox.imaging.header import ImageReadError
 from nnbox.imaging.integrity import file_findings
 from nnbox.imaging.io import read_header, read_labels
 from nnbox.imaging.label_values import to_consecutive
+from nnbox.intake.grids import GRID_TOLERANCE_VOX, corner_displacement_vox
 from nnbox.records.dataset import Label
 from nnbox.records.endings import split_ending
 from nnbox.records.results import CaseScores
@@ -28,12 +31,15 @@ class Evaluation:
         label_values: the foreground values found in references or predictions, ascending; scores are in this order.
         only_predicted: those of them that no reference holds: every voxel of theirs is wrong.
         tolerances_mm: surface-Dice tolerance of each label.
+        displaced_vox: cases whose prediction's header moves the corners of the reference, and how far; they are scored
+            voxel by voxel all the same.
         cases: scores by case.
     """
 
     label_values: tuple[int, ...]
     only_predicted: tuple[int, ...]
     tolerances_mm: tuple[float, ...]
+    displaced_vox: Mapping[str, float]
     cases: tuple[CaseScores, ...]
 
 
@@ -100,6 +106,7 @@ def evaluate_folders(
         label_values=values,
         only_predicted=tuple(value for value in values if value not in known),
         tolerances_mm=numbers,
+        displaced_vox=_displaced_vox(read),
         cases=tuple(run_all(_score, pairs, workers=workers)),
     )
 
@@ -112,6 +119,7 @@ class _Look:
     path: Path
     shape_vox: tuple[int, ...] = ()
     values: frozenset[int] = frozenset()
+    grid: Grid | None = None
     problems: tuple[Problem, ...] = ()
 
 
@@ -121,14 +129,25 @@ def _look(name: str, path: Path) -> _Look:
     if damages:
         return _Look(name, path, problems=damages)
     try:
-        labels, _ = read_labels(path)
+        labels, grid = read_labels(path)
     except ImageReadError as failure:
         return _Look(name, path, problems=(_error(name, path, failure.what, failure.expected),))
     values = frozenset(int(value) for value in np.unique(labels) if value != 0)
     if unusable := sorted(value for value in values if value < 0):
         what = f"it holds the label values {unusable[:5]}"
         return _Look(name, path, problems=(_error(name, path, what, "whole label values from 0 up"),))
-    return _Look(name, path, labels.shape, values)
+    return _Look(name, path, labels.shape, values, grid)
+
+
+def _displaced_vox(read: Sequence[tuple[_Look, _Look]]) -> dict[str, float]:
+    """Return how far the predictions' headers move the corners of their references, where they do."""
+    found = {}
+    for reference, prediction in read:
+        if reference.grid is not None and prediction.grid is not None:
+            moved = corner_displacement_vox(reference.grid, prediction.grid)
+            if moved > GRID_TOLERANCE_VOX:
+                found[reference.case] = moved
+    return found
 
 
 def _other_size(reference: _Look, prediction: _Look) -> Problem:

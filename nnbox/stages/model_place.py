@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nnbox.errors import UsageError
 from nnbox.stages.options import PredictOptions
-from nnbox.submission.bundle import MANIFEST
+from nnbox.submission.contents import MANIFEST
 
 PLATFORM_MODEL = Path("/opt/ml/model")
 """Where grand-challenge.org unpacks a model."""

@@ -17,8 +17,9 @@ from nnbox.stages.context import Context
 from nnbox.stages.journal import Journal
 from nnbox.stages.receipts import Unit, file_state
 from nnbox.submission.archive import write_submission
-from nnbox.submission.bundle import MANIFEST, ModelBundle, open_bundle, pack_bundle, weights_name, write_bundle
+from nnbox.submission.bundle import ModelBundle, open_bundle, pack_bundle, weights_name, write_bundle
 from nnbox.submission.check import check_submission
+from nnbox.submission.contents import MANIFEST
 from nnbox.submission.expected import ExpectedCase, cases_that_may_be_absent
 
 VERSION = 1

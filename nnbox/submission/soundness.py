@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterator
 
+from nnbox.network.counting import parameter_count
+from nnbox.recipes import RECIPES
 from nnbox.records.plan import ConfigurationPlan, NormalizationScheme, Plan, Topology
 from nnbox.records.results import Selection
 
 CONFIGURATIONS = ("2d", "3d_fullres", "3d_lowres", "3d_cascade")
 _MAX_LEVELS = 12
 _MAX_FEATURES = 4096
+_MAX_PARAMETERS = 2**31
 _MAX_PATCH_VOXELS = 2**27
+_MAX_LABELS = 65535
+_SPACING_MM = (1e-6, 1e4)
+_AXES = {"z", "y", "x"}
+_TASK = re.compile(r"[\w+-][\w.+-]{0,119}")
 _MAX_LABEL_VALUE = 2**32 - 1
 _MAX_CHANNELS = 1024
 _STRIDES = {1, 2, 3, 4}
@@ -34,6 +42,14 @@ def defects(plan: Plan, selection: Selection, weights: Collection[tuple[str, int
 
 def _plan_defects(plan: Plan) -> Iterator[str]:
     values = [label.value for label in plan.labels]
+    if not _TASK.fullmatch(plan.task):
+        yield f"the task name {plan.task[:60]!r} cannot name a file"
+    if plan.recipe not in RECIPES:
+        yield f"the recipe {plan.recipe[:60]!r} is not known: this version has {', '.join(RECIPES)}"
+    if unknown := set(plan.choices.mirror_axes or ()) - _AXES:
+        yield f"the mirror axis {min(unknown)[:20]!r} is none of z, y, x"
+    if len(values) > _MAX_LABELS:
+        yield f"it has {len(values):,} labels, at most {_MAX_LABELS:,} can be told apart"
     if sorted(plan.axis_order) != [0, 1, 2] or plan.dimension not in {2, 3}:
         yield f"the axis order {plan.axis_order} of {plan.dimension}D images is impossible"
     if not values or values != sorted(set(values)) or values[0] < 1 or values[-1] > _MAX_LABEL_VALUE:
@@ -42,8 +58,8 @@ def _plan_defects(plan: Plan) -> Iterator[str]:
         yield f"{len(plan.channels)} channels have {len(plan.normalizations)} normalizations"
     for normalization in plan.normalizations:
         numbers = (normalization.mean, normalization.sd, normalization.lower, normalization.upper)
-        if normalization.scheme is NormalizationScheme.CT and (None in numbers or not normalization.sd):
-            yield "a CT channel has no statistics"
+        if normalization.scheme is NormalizationScheme.CT and not _is_usable(numbers):
+            yield f"the statistics {numbers} of a CT channel cannot be used"
     names = [configuration.name for configuration in plan.configurations]
     if len(set(names)) != len(names) or not set(names) <= set(CONFIGURATIONS):
         yield f"the configurations {names} are not known"
@@ -71,19 +87,31 @@ def _configuration_defects(plan: Plan, configuration: ConfigurationPlan) -> Iter
     ):
         yield f"the patch {patch} cannot be pooled as planned"
     targets = configuration.resampling.target_spacing_mm
-    if not all(target is None or target > 0 for target in targets):
-        yield f"the target spacing {targets} is impossible"
+    if not all(target is None or _SPACING_MM[0] <= target <= _SPACING_MM[1] for target in targets):
+        yield f"the target spacing {targets} mm is impossible"
+    if configuration.resampling.label_order not in {0, 1}:
+        yield f"label maps cannot be resampled in order {configuration.resampling.label_order}"
+
+
+def _is_usable(numbers: tuple[float | None, ...]) -> bool:
+    mean, sd, lower, upper = numbers
+    return mean is not None and sd is not None and sd > 0 and lower is not None and upper is not None and lower <= upper
 
 
 def _topology_defects(topology: Topology) -> Iterator[str]:
     levels = len(topology.features)
     if not 1 <= levels <= _MAX_LEVELS or {len(topology.strides), len(topology.kernels)} != {levels}:
         yield f"a network of {levels} levels, {len(topology.strides)} strides and {len(topology.kernels)} kernels"
+        return
     if topology.dimension not in {2, 3} or not all(1 <= count <= _MAX_FEATURES for count in topology.features):
         yield f"a {topology.dimension}D network of {topology.features} features is impossible"
+        return
     for what, found, allowed in (("stride", topology.strides, _STRIDES), ("kernel", topology.kernels, _KERNELS)):
         if any(len(sizes) != topology.dimension or not set(sizes) <= allowed for sizes in found):
-            yield f"a {what} in {found} is impossible"
+            yield f"a {what} in {found[:_MAX_LEVELS]} is impossible"
+            return
+    if (count := parameter_count(topology)) > _MAX_PARAMETERS:
+        yield f"a network of {count:,} parameters; at most {_MAX_PARAMETERS:,} are followed"
 
 
 def _selection_defects(plan: Plan, selection: Selection) -> Iterator[str]:
@@ -94,6 +122,11 @@ def _selection_defects(plan: Plan, selection: Selection) -> Iterator[str]:
         yield f"the selected members {selection.members} are no candidate"
     if missing := sorted(set(selection.members) - names):
         yield f"the selected {missing[0]!r} is not in the plan"
+    for name, folds in selection.folds.items():
+        if len(set(folds)) != len(folds) or min(folds, default=0) < 0:
+            yield f"the folds of {name[:60]} are {folds[:8]}, and some are there twice or impossible"
+    if len(set(selection.postprocessing)) != len(selection.postprocessing):
+        yield f"{len(selection.postprocessing)} steps of post-processing, and some are there twice"
     for step in selection.postprocessing:
         if not 0 <= step.label <= len(plan.labels):
             yield f"post-processing names label {step.label} of {len(plan.labels)}"

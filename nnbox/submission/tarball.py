@@ -20,6 +20,9 @@ _BLOCK = 512
 _CHUNK = 1 << 20
 _MAX_MEMBERS = 4096
 _MAX_BYTES = 64 << 30
+# Weights hardly shrink: what swells like this holds zeros, and is a bomb.
+_MAX_EXPANSION = 50
+_FREELY_EXPANDED = 64 << 20
 _MAX_EXTENDED_HEADER = 1 << 16
 _REGULAR = {b"0", b"\0"}
 _FOLDER = b"5"
@@ -59,10 +62,15 @@ def read_tar_gz(archive: Path) -> Iterator[TarFile]:
 
     Raises:
         DataError: not a gzip file, truncated, damaged, or a member is a link, a device, a path that leaves the archive,
-            or too large; or there are more than 4096 members; or all of it is larger than 64 GiB.
+            or too large; or there are more than 4096 members; or all of it is larger than 64 GiB, or than 64 MiB and 50
+            times the archive.
     """
     with archive.open("rb") as raw, gzip.GzipFile(fileobj=raw) as unpacked:
-        yield from _walk(_Bounded(archive, unpacked, _MAX_BYTES))
+        yield from _walk(_Bounded(archive, unpacked, _most_bytes(archive)))
+
+
+def _most_bytes(archive: Path) -> int:
+    return min(_MAX_BYTES, max(_FREELY_EXPANDED, _MAX_EXPANSION * archive.stat().st_size))
 
 
 class _Bounded:
@@ -103,7 +111,7 @@ def _walk(source: _Bounded) -> Iterator[TarFile]:
         name = _name(source, header)
         if kind in _REGULAR:
             if size > source.left:
-                raise source.refuse(f"{name!r} claims {size:,} bytes")
+                raise source.refuse(f"{name!r} claims {size:,} bytes where at most {source.left:,} can be meant")
             content = _content(source, size)
             yield TarFile(name=name, size_bytes=size, content=content)
             for _rest in content:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import rows_bundles
 import rows_headers
+import rows_maps
 import rows_names
 import rows_voxels
 from row import Row
@@ -14,5 +16,8 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
     "Labels": rows_voxels.LABELS,
     "Names, links and layouts": rows_names.LAYOUTS,
     "dataset.json": rows_names.JSON,
+    "Label maps to score": rows_maps.EVALUATED,
+    "Result archives": rows_maps.CHECKED,
+    "Model bundles of strangers": rows_bundles.ROWS,
 }
 ROWS = tuple(row for rows in SECTIONS.values() for row in rows)

@@ -25,9 +25,9 @@ class Result:
 
 
 def _carry_out(row: Row, place: Path, model: Path | None) -> Result:
-    row.make(place)
     if model is not None:
         (place / "model").symlink_to(model)
+    row.make(place)
     before = snapshot(place)
     outcome = run_confined(row.command.split(" "), place)
     after = {name: state for name, state in snapshot(place).items() if name not in {"printed.txt", "tmp"}}
