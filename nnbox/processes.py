@@ -66,6 +66,11 @@ def begin_as_worker(parent: int) -> None:
     A pool's workers hold each other's pipes open, so that a closed pipe would not tell them.
     """
     ignore_signals()
+    end_with(parent)
+
+
+def end_with(parent: int) -> None:
+    """Have this process end when its parent ends, however it ends."""
     threading.Thread(target=_end_with, args=(parent,), daemon=True, name="nnbox-parent-watch").start()
 
 

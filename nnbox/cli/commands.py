@@ -14,7 +14,6 @@ from nnbox.cli.options import (
     RECIPES,
     Augmentation,
     Channels,
-    Device,
     Exclude,
     Folds,
     Input,
@@ -22,11 +21,13 @@ from nnbox.cli.options import (
     MirrorAxes,
     Nonfinite,
     Output,
+    Parallel,
     Patients,
     Precision,
     Recipe,
     Seed,
     Splits,
+    TrainingDevice,
     TrustGrid,
     Without,
     Workers,
@@ -146,7 +147,8 @@ def _train(
             autocompletion=lambda: _STAGES,
         ),
     ] = None,
-    device: Device = "auto",
+    device: TrainingDevice = "auto",
+    parallel: Parallel = "auto",
     memory: Memory = None,
     workers: Workers = None,
     seed: Seed = 0,
@@ -170,7 +172,7 @@ def _train(
     from nnbox.intake.options import IntakeOptions
     from nnbox.records.engine import EngineWishes, parse_augmentation, parse_without
     from nnbox.records.precision import parse_precision
-    from nnbox.stages.options import TrainOptions, parse_until
+    from nnbox.stages.options import TrainOptions, parse_parallel, parse_until
 
     intake = IntakeOptions(
         channels=split_words(channels),
@@ -191,6 +193,7 @@ def _train(
         iterations=iterations,
         until=parse_until(until),
         device=device,
+        parallel=parse_parallel(parallel),
         planning_memory_gb=memory,
         workers=workers,
         seed=seed,

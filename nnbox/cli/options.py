@@ -63,6 +63,19 @@ Device = Annotated[
     str,
     typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.", autocompletion=lambda: DEVICES),
 ]
+TrainingDevice = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="auto, cpu, cuda (all cards), cuda:N or cuda:0,cuda:1.",
+        autocompletion=lambda: DEVICES,
+    ),
+]
+Parallel = Annotated[
+    str,
+    typer.Option("--parallel", metavar="N", help="Networks trained at once on each device, or auto: tried out."),
+]
 Workers = Annotated[
     int | None,
     typer.Option(

@@ -51,7 +51,8 @@ def no_device(wanted: str) -> Device:
     Raises:
         UsageError: see `choose_device`.
     """
-    _card_number(wanted)
+    for word in wanted.split(","):
+        _card_number(word)
     return Device(name="none", description="no network is computed", memory_bytes=None)
 
 
@@ -77,6 +78,26 @@ def choose_device(wanted: str) -> Device:
     properties = torch.cuda.get_device_properties(index)
     description = f"{properties.name}, {properties.total_memory / 1e9:.1f} GB"
     return Device(name=f"cuda:{index}", description=description, memory_bytes=int(properties.total_memory))
+
+
+def choose_devices(wanted: str) -> tuple[Device, ...]:
+    """Find the devices to train on: ``auto`` and ``cuda`` take every visible card; a list takes those it names.
+
+    Raises:
+        UsageError: no such device, or a list of others than cards.
+        ResourceError: a card was asked for and is not there.
+    """
+    words = wanted.split(",")
+    if len(words) > 1:
+        if any(not word.startswith("cuda:") for word in words) or len(set(words)) < len(words):
+            raise UsageError(f"--device {wanted}: a list names different cards, e.g. cuda:0,cuda:1")
+        return tuple(choose_device(word) for word in words)
+    first = choose_device(wanted)
+    if wanted not in {"auto", "cuda"} or not first.is_cuda:
+        return (first,)
+    import torch
+
+    return tuple(choose_device(f"cuda:{index}") for index in range(torch.cuda.device_count()))
 
 
 def _card_number(wanted: str) -> str:

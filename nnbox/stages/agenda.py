@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from nnbox.errors import ResourceError
 from nnbox.stages.claims import Claim, Claims, Refusal
+from nnbox.stages.journal import Journal
 from nnbox.stages.schedule import Place, Schedule, unit_name
 
 
@@ -36,14 +37,15 @@ class Agenda:
         self._begun: set[Place] = set()
         self._done: set[Place] = set()
         self._refusals: dict[Place, Refusal] = {}
+        self._told: Place | None = None
 
-    def take(self) -> Turn | None:
+    def take(self, suits: Callable[[str], bool] = lambda configuration: True) -> Turn | None:
         """Claim the next network that can be trained now; None where there is none just now.
 
-        Networks that others have finished meanwhile are struck off.
+        Networks that others have finished meanwhile are struck off. ``suits`` says whether a configuration will do.
         """
         for place in tuple(self._waiting):
-            if not self._is_ready(place):
+            if not self._is_ready(place) or not suits(place[0]):
                 continue
             answer = self._claims.attempt(unit_name(place))
             if isinstance(answer, Refusal):
@@ -77,9 +79,12 @@ class Agenda:
                 return place
         return None
 
-    def refusal(self, place: Place) -> Refusal:
-        """Return who has a network that was refused."""
-        return self._refusals[place]
+    def tell_wait(self, place: Place, journal: Journal) -> None:
+        """Say, once, who trains the network that this run waits for."""
+        if place != self._told:
+            holder = self._refusals[place].sentence()
+            journal.say("waiting", f"waiting for {place[0]} fold {place[1]}, which {holder} trains")
+        self._told = place
 
     def require_work(self) -> None:
         """See that the run had something to do, at its end.

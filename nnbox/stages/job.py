@@ -23,7 +23,8 @@ class Job:
         folds: of the cross-validation.
         recipe: what does not; ``maximum_epochs`` and ``iterations_per_epoch`` already hold what the user asked for.
         options: what the user asked for.
-        device: where networks run.
+        device: where networks run, and the first of those that train.
+        devices: where networks are trained; empty for the one device.
         configurations: those of this run, in the order of the plan.
     """
 
@@ -35,6 +36,7 @@ class Job:
     options: TrainOptions
     device: Device
     configurations: tuple[str, ...]
+    devices: tuple[Device, ...] = ()
 
     def second_stage(self, configuration: ConfigurationPlan) -> ConfigurationPlan | None:
         """Return the configuration of this run that reads the given one's predictions, or None."""

@@ -41,6 +41,19 @@ def parse_until(word: str | None) -> Until | None:
         raise UsageError(f"--until {word}: expected one of {', '.join(stage.value for stage in Until)}") from None
 
 
+def parse_parallel(word: str) -> int | None:
+    """Return the number of ``--parallel``; None for ``auto``.
+
+    Raises:
+        UsageError: neither ``auto`` nor a number from 1.
+    """
+    if word == "auto":
+        return None
+    if not word.isdecimal() or int(word) < 1:
+        raise UsageError(f"--parallel {word}: expected auto, or a number from 1")
+    return int(word)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainOptions:
     """Options of ``nnbox train``.
@@ -54,7 +67,8 @@ class TrainOptions:
         epochs: maximum epochs, or None for the recipe's.
         iterations: iterations per epoch, or None for the recipe's.
         until: last stage, or None for the whole line.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or a list of the last.
+        parallel: networks trained at once on each device; None = tried out on a card, 1 on a CPU.
         planning_memory_gb: memory the planner's budgets are scaled to.
         workers: worker processes, or None to size them to the machine.
         seed: of every random stream.
@@ -73,6 +87,7 @@ class TrainOptions:
     iterations: int | None = None
     until: Until | None = None
     device: str = "auto"
+    parallel: int | None = None
     planning_memory_gb: float | None = None
     workers: int | None = None
     seed: int = 0

@@ -21,6 +21,7 @@ class Projection:
         epochs: at most so many per unit.
         iterations: steps per epoch.
         measured: seconds per step, by configuration.
+        at_once: networks that are trained side by side.
     """
 
     plan: Plan
@@ -28,6 +29,7 @@ class Projection:
     epochs: int
     iterations: int
     measured: dict[str, float] = field(default_factory=dict)
+    at_once: int = 1
 
     def measure(self, configuration: str, seconds_per_step: float) -> bool:
         """Take a measurement; return whether it is the configuration's first."""
@@ -38,7 +40,7 @@ class Projection:
     def total_hours(self) -> float:
         """Hours for all units; a configuration not yet measured is taken from its operations. Needs one measurement."""
         seconds = sum(self._seconds_per_step(name) for name, _ in self.units)
-        return seconds * self.epochs * self.iterations / 3600
+        return seconds * self.epochs * self.iterations / 3600 / self.at_once
 
     def sentence(self) -> str:
         """The projection in words, saying what was measured and what was not."""

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-import nnbox
+from nnbox.stages.child import child_environment
 from nnbox.stages.journal import Journal
 from nnbox.stages.workspace import Workspace
 
@@ -19,6 +19,8 @@ LEAST_SECONDS = 600.0
 """Between two reports in the middle of a stage; at the end of one a tenth of it."""
 LARGEST_SHARE = 0.02
 _LAST_CHANCE_SECONDS = 5.0
+# One thread, and no card to hold memory on.
+_MODEST = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
 class Refresher:
@@ -51,7 +53,7 @@ class Refresher:
         command = [sys.executable, "-m", "nnbox.stages.refresh", str(self._workspace.root), str(self._root)]
         try:
             self._process = subprocess.Popen(
-                command, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                command, env=child_environment(_MODEST), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
             )
         except OSError as error:
             self._journal.warn("report_failed", f"the report could not be refreshed ({error})")
@@ -85,13 +87,6 @@ class Refresher:
             reason = (complaint.strip().splitlines() or ["no reason given"])[-1]
             self._journal.warn("report_failed", f"the report could not be refreshed ({reason})")
         return False
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment of the writing process: this nnbox, one thread, and no card to hold memory on."""
-    place = str(Path(nnbox.__file__).resolve().parent.parent)
-    path = os.pathsep.join(part for part in (place, os.environ.get("PYTHONPATH", "")) if part)
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def main(words: list[str]) -> int:

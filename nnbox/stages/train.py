@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from nnbox.errors import IncompleteOutputError, PlanError, UsageError
+from nnbox.errors import IncompleteOutputError, PlanError
 from nnbox.layouts.detect import find_tasks
-from nnbox.network.device import Device, choose_device, no_device
-from nnbox.recipes import RECIPES, Recipe
+from nnbox.network.device import Device, choose_devices, no_device
+from nnbox.recipes import Recipe
 from nnbox.records.codec import write_record
 from nnbox.records.plan import Plan
 from nnbox.records.results import Selection
@@ -44,7 +44,7 @@ from nnbox.stages.schedule import (
 )
 from nnbox.stages.sharing import Membership, Seat, join, leaving, preparing, seated
 from nnbox.stages.standing import FINISHED, PART_FINISHED
-from nnbox.stages.wanted import chosen_configurations, chosen_folds, folds_of
+from nnbox.stages.wanted import chosen_configurations, chosen_folds, folds_of, recipe_of
 from nnbox.stages.workspace import Workspace
 
 _MEMBERS, _SUBMITTERS = "members", "submitters"
@@ -76,14 +76,19 @@ class _Run:
     Attributes:
         options: what the user asked for.
         recipe: with ``--epochs`` in it.
-        device: where networks run.
+        devices: where networks are trained; all else runs on the first.
         seat: among the runs that share the output.
     """
 
     options: TrainOptions
     recipe: Recipe
-    device: Device
+    devices: tuple[Device, ...]
     seat: Seat
+
+    @property
+    def device(self) -> Device:
+        """The first device."""
+        return self.devices[0]
 
 
 def train(options: TrainOptions, listener: Listener, *, steps_told: bool = True) -> tuple[TaskOutcome, ...]:
@@ -107,11 +112,12 @@ def train(options: TrainOptions, listener: Listener, *, steps_told: bool = True)
         seated(output, listener, restart=options.restart) as seat,
         present(output, listener, seat=seat.number, run=seat.run) as listener,  # noqa: PLR1704 - the run speaks through it
     ):
-        device = (choose_device if options.needs_networks else no_device)(options.device)
-        listener(None, f"device: {device.name} ({device.description})")
-        if options.needs_networks:
-            require_precision(device, options.engine.precision)
-        run = _Run(options=options, recipe=recipe, device=device, seat=seat)
+        devices = choose_devices(options.device) if options.needs_networks else (no_device(options.device),)
+        for device in devices:
+            listener(None, f"device: {device.name} ({device.description})")
+            if options.needs_networks:
+                require_precision(device, options.engine.precision)
+        run = _Run(options=options, recipe=recipe, devices=devices, seat=seat)
         submitting = join(seat.claims, _SUBMITTERS, seat, options.until)
         contexts: list[Context] = []
         outcomes: list[TaskOutcome] = []
@@ -172,7 +178,8 @@ def train_task(context: Context, run: _Run) -> TaskOutcome:
         if options.until is Until.PLAN:
             return TaskOutcome(workspace=context.workspace, plan=plan)
         require_disk(context.workspace.root, disk_need(plan, job.fingerprint))
-        require_card(device, plan)
+        for card in run.devices:
+            require_card(card, plan)
         facts = schedule_facts(job, schedule)
         context.journal.note("units", f"{len(schedule.units)} networks are to be trained", facts)
         with stage(context, Stage.PREPROCESS, device):
@@ -216,6 +223,7 @@ def _plan(context: Context, run: _Run, found: Found) -> tuple[Job, Schedule, Mem
         recipe=run.recipe,
         options=options,
         device=run.device,
+        devices=run.devices,
         configurations=schedule.configurations,
     )
     require_unchanged(context, job)
@@ -266,15 +274,3 @@ def _submit(workspace: Workspace, outcomes: Sequence[TaskOutcome], journal: Jour
         raise IncompleteOutputError(f"two tasks are called {names[0]}; give their folders different names")
     archive = workspace.submission(names[0] if len(outcomes) == 1 else "submission")
     submit(archive, tasks, journal)
-
-
-def recipe_of(options: TrainOptions) -> Recipe:
-    """Return the recipe with ``--epochs`` in it.
-
-    Raises:
-        UsageError: no such recipe.
-    """
-    recipe = RECIPES.get(options.recipe)
-    if recipe is None:
-        raise UsageError(f"--recipe {options.recipe}: expected one of {', '.join(RECIPES)}")
-    return recipe if options.epochs is None else replace(recipe, maximum_epochs=options.epochs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from nnbox.network.device import peak_card_bytes
 from nnbox.records.codec import encode, write_record
@@ -12,6 +12,8 @@ from nnbox.records.engine import Engine
 from nnbox.stages.agenda import Agenda, Turn
 from nnbox.stages.claims import POLL_SECONDS
 from nnbox.stages.context import Context
+from nnbox.stages.crew import Crew
+from nnbox.stages.findings import Findings
 from nnbox.stages.job import Job
 from nnbox.stages.projection import Projection
 from nnbox.stages.receipts import Unit
@@ -23,7 +25,7 @@ from nnbox.training.checkpoint import discard_checkpoint
 from nnbox.training.job import TrainingJob
 from nnbox.training.loader import WorkerPool
 from nnbox.training.loop import train_fold
-from nnbox.training.progress import Report, StepTiming
+from nnbox.training.progress import EpochRecord, Report, StepTiming
 
 
 def train_units(context: Context, job: Job, schedule: Schedule) -> None:
@@ -35,33 +37,41 @@ def train_units(context: Context, job: Job, schedule: Schedule) -> None:
         TrainingError: a training broke down.
         ResourceError: see `Projection.require_sensible`; or other runs had all there was to train.
     """
+    devices, at_once = job.devices or (job.device,), job.options.parallel
     projection = Projection(
         plan=job.plan,
         units=schedule.units,
         epochs=job.recipe.maximum_epochs,
         iterations=job.options.iterations or job.recipe.iterations_per_epoch,
+        at_once=min(len(schedule.units), len(devices) * (at_once or 1)),
     )
-    reporter = _Reporter(context, job, projection)
+    findings = Findings(context.journal, job, projection)
     agenda = Agenda(schedule, context.claims, lambda place: is_complete(context, job, place))
+    alone = len(devices) == 1 and (at_once == 1 or (at_once is None and not job.device.is_cuda))
+    if alone or len(schedule.units) == 1:
+        _train_here(context, job, agenda, findings)
+    else:
+        Crew(context, job, agenda, findings).work()
+    agenda.require_work()
+
+
+def _train_here(context: Context, job: Job, agenda: Agenda, findings: Findings) -> None:
+    """Train one network after the other in this process."""
     with WorkerPool(context.workers) as pool:
-        told: Place | None = None
         while True:
             if (turn := agenda.take()) is not None:
+                reporter = _Reporter(context, job, turn, findings)
                 done = False
                 try:
-                    _train_unit(context, job, turn, reporter, pool)
+                    train_unit(context, job, turn.place, reporter, pool)
                     done = True
                 finally:
                     agenda.end(turn, done=done)
             elif (place := agenda.awaited()) is None:
-                break
+                return
             else:
-                if place != told:
-                    holder = agenda.refusal(place).sentence()
-                    context.journal.say("waiting", f"waiting for {place[0]} fold {place[1]} ({holder})")
-                told = place
+                agenda.tell_wait(place, context.journal)
                 time.sleep(POLL_SECONDS)
-    agenda.require_work()
 
 
 def is_complete(context: Context, job: Job, place: Place) -> bool:
@@ -78,22 +88,16 @@ def is_complete(context: Context, job: Job, place: Place) -> bool:
     return True
 
 
-def _train_unit(context: Context, job: Job, turn: Turn, reporter: _Reporter, pool: WorkerPool) -> None:
-    """Train and validate one claimed network."""
-    name, fold = turn.place
+def train_unit(context: Context, job: Job, place: Place, report: Callable[[Report], None], pool: WorkerPool) -> None:
+    """Train and validate one network, which is claimed; see `train_units` for errors."""
+    name, fold = place
     facts = {"configuration": name, "fold": fold}
     context.journal.note(UNIT_BEGINS, f"{name} fold {fold} begins", facts)
-    unit = training_unit(context, job, turn.place)
+    unit = training_unit(context, job, place)
     if context.receipts.is_done(unit):
         context.journal.say("skipped", f"{name} fold {fold} is trained already")
     else:
-
-        def report(news: Report) -> None:
-            turn.claim.require_held()
-            reporter(news)
-
-        _train(context, unit, _training_job(context, job, turn.place), report, pool)
-    turn.claim.require_held()
+        _train(context, unit, _training_job(context, job, place), report, pool)
     validate(context, job, job.plan.configuration(name), fold)
     context.journal.note(UNIT_ENDS, f"{name} fold {fold} is done", facts)
 
@@ -142,34 +146,34 @@ def _training_job(context: Context, job: Job, place: tuple[str, int]) -> Trainin
 
 @dataclass(frozen=True, slots=True)
 class _Reporter:
-    """Tells a training's news: every epoch into the log, the projection when a configuration is first measured."""
+    """Tells a training's news: every epoch into the log, the time of a step to whoever projects from it."""
 
     context: Context
     job: Job
-    projection: Projection
-    engines: list[Engine] = field(default_factory=list)
+    turn: Turn
+    findings: Findings
 
     def __call__(self, news: Report) -> None:
-        journal = self.context.journal
+        self.turn.claim.require_held()
         if isinstance(news, Engine):
-            if news not in self.engines:
-                self.engines.append(news)
-                journal.say("engine", news.sentence, encode(news))
+            self.findings.trained_with(news)
             return
         if isinstance(news, StepTiming):
-            if self.projection.measure(news.configuration, news.seconds_per_step):
-                journal.say("projection", self.projection.sentence(), {"hours": self.projection.total_hours()})
-                wanted = self.job.options.cpu_is_wanted
-                self.projection.require_sensible(cpu=not self.job.device.is_cuda, wanted=wanted)
+            self.findings.measured(self.turn.place, news.seconds_per_step)
             return
-        dice = ", ".join("-" if value is None else f"{value:.3f}" for value in news.dice)
-        journal.step(
-            "epoch",
-            f"{news.configuration} fold {news.fold}",
-            f"{news.configuration} fold {news.fold} epoch {news.epoch} of {news.maximum_epochs}: loss "
-            f"{news.training_loss:.4f}, validation {news.validation_loss:.4f}, Dice {dice}, rate {news.rate:.1e}, "
-            f"{news.seconds:.1f} s",
-            encode(news) | {"memory_bytes": memory_in_use_bytes(), "card_bytes": peak_card_bytes(self.job.device)},
-            last=news.epoch == news.maximum_epochs,
-        )
+        tell_epoch(self.context, self.job, news)
         self.context.refresher.refresh()
+
+
+def tell_epoch(context: Context, job: Job, news: EpochRecord) -> None:
+    """Record a finished epoch."""
+    dice = ", ".join("-" if value is None else f"{value:.3f}" for value in news.dice)
+    context.journal.step(
+        "epoch",
+        f"{news.configuration} fold {news.fold}",
+        f"{news.configuration} fold {news.fold} epoch {news.epoch} of {news.maximum_epochs}: loss "
+        f"{news.training_loss:.4f}, validation {news.validation_loss:.4f}, Dice {dice}, rate {news.rate:.1e}, "
+        f"{news.seconds:.1f} s",
+        encode(news) | {"memory_bytes": memory_in_use_bytes(), "card_bytes": peak_card_bytes(job.device)},
+        last=news.epoch == news.maximum_epochs,
+    )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from nnbox.errors import UsageError
+from nnbox.recipes import RECIPES, Recipe
 from nnbox.records.plan import Folds, Plan
 from nnbox.rules.folds import make_folds
 from nnbox.stages.context import TakenIn
@@ -42,3 +45,15 @@ def chosen_folds(options: TrainOptions, folds: Folds) -> tuple[int, ...] | None:
     if unknown:
         raise UsageError(f"--folds {','.join(map(str, unknown))}: this data set has folds 0 to {count - 1}")
     return options.folds
+
+
+def recipe_of(options: TrainOptions) -> Recipe:
+    """Return the recipe with ``--epochs`` in it.
+
+    Raises:
+        UsageError: no such recipe.
+    """
+    recipe = RECIPES.get(options.recipe)
+    if recipe is None:
+        raise UsageError(f"--recipe {options.recipe}: expected one of {', '.join(RECIPES)}")
+    return recipe if options.epochs is None else replace(recipe, maximum_epochs=options.epochs)

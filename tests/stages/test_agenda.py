@@ -6,7 +6,8 @@ import pytest
 
 from nnbox.errors import ResourceError
 from nnbox.stages.agenda import Agenda
-from nnbox.stages.claims import Claims, Refusal
+from nnbox.stages.claims import Claims
+from nnbox.stages.journal import Journal
 from nnbox.stages.schedule import Schedule, unit_name
 
 LOW, CASCADE, FLAT = "3d_lowres", "3d_cascade", "2d"
@@ -76,7 +77,11 @@ def test_a_run_waits_for_a_first_stage_that_another_trains_and_for_nothing_else(
     agenda = agenda_of(claims[0])
     assert work_off(agenda) == ((LOW, 1), (FLAT, 0), (FLAT, 1))
     assert agenda.awaited() == (LOW, 0)
-    assert isinstance(agenda.refusal((LOW, 0)), Refusal)
+    told = []
+    for _ in range(2):
+        agenda.tell_wait((LOW, 0), Journal(None, lambda severity, sentence: told.append(sentence)))
+    assert len(told) == 1
+    assert "waiting for 3d_lowres fold 0, which process" in told[0]
     theirs.release()
     assert work_off(agenda) == ((LOW, 0), (CASCADE, 0), (CASCADE, 1))
     flat = Schedule(units=((FLAT, 0), (FLAT, 1)), notes=())

@@ -1,0 +1,104 @@
+"""The process that trains one network for a run: ``python -m nnbox.stages.unit_worker``, an order on standard input.
+
+It tells its news in lines on standard output; files are its result. It ends when its parent ends, and saves where it
+stands when told to (SIGTERM). The claim on the network is its parent's; it inherits the locked file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+
+from nnbox.errors import NnboxError, ResourceError, Severity
+from nnbox.interruption import INTERRUPTED, listen_for_signals
+from nnbox.network.device import peak_card_bytes
+from nnbox.processes import end_with
+from nnbox.records.codec import parse_record, read_record
+from nnbox.records.dataset import Dataset, InputDigests
+from nnbox.records.fingerprint import Fingerprint
+from nnbox.records.plan import Folds, Plan
+from nnbox.stages.context import Context, TakenIn, open_context
+from nnbox.stages.job import Job
+from nnbox.stages.journal import Journal
+from nnbox.stages.order import Failed, Measured, News, Refused, Said, TrainingOrder, news_line
+from nnbox.stages.training import tell_epoch, train_unit
+from nnbox.stages.wanted import recipe_of
+from nnbox.stages.workspace import Workspace
+from nnbox.training.loader import WorkerPool
+from nnbox.training.progress import EpochRecord, StepTiming
+
+
+def _tell(news: News) -> None:
+    with contextlib.suppress(BrokenPipeError):  # whoever listened is gone, and so is this process in a moment
+        sys.stdout.write(news_line(news))
+        sys.stdout.flush()
+
+
+def _hear(severity: Severity | None, sentence: str) -> None:
+    _tell(Said(severity=severity, sentence=sentence))
+
+
+def carry_out(order: TrainingOrder) -> None:
+    """Train and validate the network of an order.
+
+    Raises:
+        NnboxError: see `nnbox.stages.training.train_units`.
+    """
+    workspace = Workspace(order.output)
+    context = open_context(order.root, workspace, Journal(workspace.log, _hear, run=order.run), order.workers)
+    job = _job(context, order)
+
+    def report(news: EpochRecord | StepTiming) -> None:
+        if isinstance(news, StepTiming):
+            _tell(Measured(seconds_per_step=news.seconds_per_step, peak_bytes=peak_card_bytes(order.device)))
+        else:
+            tell_epoch(context, job, news)
+
+    with WorkerPool(order.workers) as pool:
+        train_unit(context, job, (order.configuration, order.fold), report, pool)
+
+
+def _job(context: Context, order: TrainingOrder) -> Job:
+    workspace = context.workspace
+    taken = TakenIn(
+        dataset=read_record(workspace.dataset, Dataset), digests=read_record(workspace.input_digests, InputDigests)
+    )
+    return Job(
+        taken=taken,
+        fingerprint=read_record(workspace.fingerprint, Fingerprint),
+        plan=read_record(workspace.plan, Plan),
+        folds=read_record(workspace.folds, Folds),
+        recipe=recipe_of(order.options),
+        options=order.options,
+        device=order.device,
+        configurations=order.configurations,
+    )
+
+
+def main() -> int:
+    """Carry out the order on standard input; return an exit code of `nnbox.errors`."""
+    listen_for_signals()
+    try:
+        order = parse_record(json.loads(sys.stdin.read()), TrainingOrder, where="the order")
+        end_with(order.parent)
+        if os.getppid() != order.parent:  # it ended before it was watched
+            return INTERRUPTED
+        carry_out(order)
+    except NnboxError as error:
+        _tell(Failed(exit_code=error.exit_code, message=str(error)))
+        return error.exit_code
+    except OSError as error:
+        if error.errno is None:
+            raise
+        file = None if error.filename is None else str(error.filename)
+        _tell(Refused(number=error.errno, reason=error.strerror or "", file=file))
+        return ResourceError.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
