@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -21,17 +21,20 @@ from nnbox.interruption import INTERRUPTED, TERMINATED, whole
 from nnbox.limits import available_cpus, thread_settings
 from nnbox.network.device import Device
 from nnbox.records.codec import dumps
+from nnbox.records.engine import Engine
 from nnbox.stages.agenda import Agenda, Turn
 from nnbox.stages.child import child_environment
 from nnbox.stages.claims import POLL_SECONDS
 from nnbox.stages.context import Context
+from nnbox.stages.findings import Findings
 from nnbox.stages.job import Job
 from nnbox.stages.order import Failed, Measured, Refused, Said, TrainingOrder, failure, read_news
-from nnbox.stages.schedule import Place
 from nnbox.stages.side_by_side import SideBySide
 
 _STOP_SECONDS = 20.0
 _MOST_ON_A_CARD = 16
+# The second: told before it could listen.
+_TOLD_TO_END = frozenset({TERMINATED, -signal.SIGTERM})
 
 
 @dataclass(slots=True, eq=False)
@@ -54,7 +57,7 @@ class Crew:
         context: of the run.
         job: the planned task.
         agenda: what is to be trained.
-        measured: is told of each network, once, the seconds of a step.
+        findings: are told of what networks are trained with, and of the time of a step.
         hands: at work.
         rooms: how many networks of a configuration a device trains at once.
     """
@@ -62,7 +65,7 @@ class Crew:
     context: Context
     job: Job
     agenda: Agenda
-    measured: Callable[[Place, float], None]
+    findings: Findings
     hands: list[_Hand] = field(default_factory=list)
     rooms: dict[tuple[str, str], SideBySide] = field(default_factory=dict)
 
@@ -127,6 +130,7 @@ class Crew:
         order = TrainingOrder(
             parent=os.getpid(),
             run=self.context.journal.run,
+            steps_told=self.context.journal.steps_told,
             root=self.context.root,
             output=self.context.workspace.root,
             options=self.job.options,
@@ -164,7 +168,7 @@ class Crew:
             self.hands.remove(hand)
             _close(hand)
             self.agenda.end(hand.turn, done=code == 0)
-        if code and not (hand.stopped and code == TERMINATED):
+        if code and not (hand.stopped and code in _TOLD_TO_END):
             raise _error(hand, code)
 
     def _heed(self, hand: _Hand, line: str) -> None:
@@ -173,8 +177,10 @@ class Crew:
             self.context.journal.listener(news.severity, news.sentence)
         elif isinstance(news, (Failed, Refused)):
             hand.failed = news
+        elif isinstance(news, Engine):
+            self.findings.trained_with(news)
         elif isinstance(news, Measured):
-            self.measured(hand.turn.place, news.seconds_per_step)
+            self.findings.measured(hand.turn.place, news.seconds_per_step)
             self._try_out(hand, news)
 
     def _try_out(self, hand: _Hand, news: Measured) -> None:
@@ -187,7 +193,7 @@ class Crew:
         room.measure(news.seconds_per_step, len(here) if alike else 0, news.peak_bytes, device.memory_bytes)
         if room.settled and not before:
             self.context.journal.say("side_by_side", f"{device.name}, {name}: {room.sentence()}")
-        for extra in here[room.wanted :] if alike else ():
+        for extra in here[room.wanted :] if alike and room.settled else ():
             extra.stopped = True
             extra.process.send_signal(signal.SIGTERM)  # it saves its state, and is taken up again later
 
@@ -228,8 +234,10 @@ def _error(hand: _Hand, code: int) -> BaseException:
     name, fold = hand.turn.place
     if hand.failed is not None:
         return failure(hand.failed)
-    if code in {TERMINATED, INTERRUPTED}:  # a scheduler tells every process of a job at once
-        return SystemExit(TERMINATED) if code == TERMINATED else KeyboardInterrupt()
+    if code in _TOLD_TO_END:  # a scheduler tells every process of a job at once
+        return SystemExit(TERMINATED)
+    if code == INTERRUPTED:
+        return KeyboardInterrupt()
     if code < 0:
         return ResourceError(
             f"the process that trained {name} fold {fold} was killed by {signal.Signals(-code).name}; most often "

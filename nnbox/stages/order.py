@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from nnbox.errors import NnboxError, RecordError, Severity
 from nnbox.network.device import Device
 from nnbox.records.codec import decode, encode
+from nnbox.records.engine import Engine
 from nnbox.stages.options import TrainOptions
 
 
@@ -20,6 +21,7 @@ class TrainingOrder:
     Attributes:
         parent: process of the run; the work ends with it.
         run: its name in the log.
+        steps_told: tell of epochs; False where a live view shows them.
         root: the data set.
         output: the task's output folder.
         options: what the user asked for.
@@ -34,6 +36,7 @@ class TrainingOrder:
 
     parent: int
     run: str | None
+    steps_told: bool
     root: Path
     output: Path
     options: TrainOptions
@@ -77,8 +80,14 @@ class Refused:
     file: str | None
 
 
-News = Said | Measured | Failed | Refused
-_KINDS: dict[str, type[News]] = {"said": Said, "measured": Measured, "failed": Failed, "refused": Refused}
+News = Said | Engine | Measured | Failed | Refused
+_KINDS: dict[str, type[News]] = {
+    "said": Said,
+    "engine": Engine,
+    "measured": Measured,
+    "failed": Failed,
+    "refused": Refused,
+}
 
 
 def news_line(news: News) -> str:

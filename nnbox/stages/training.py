@@ -47,12 +47,17 @@ def train_units(context: Context, job: Job, schedule: Schedule) -> None:
     )
     findings = Findings(context.journal, job, projection)
     agenda = Agenda(schedule, context.claims, lambda place: is_complete(context, job, place))
-    alone = len(devices) == 1 and (at_once == 1 or (at_once is None and not job.device.is_cuda))
-    if alone or len(schedule.units) == 1:
+    if _has_one_place(job, schedule):
         _train_here(context, job, agenda, findings)
     else:
         Crew(context, job, agenda, findings).work()
     agenda.require_work()
+
+
+def _has_one_place(job: Job, schedule: Schedule) -> bool:
+    """Whether networks are trained one after the other, so that no process is needed for each."""
+    at_once = job.options.parallel or (None if job.device.is_cuda else 1)
+    return len(schedule.units) == 1 or (len(job.devices) <= 1 and at_once == 1)
 
 
 def _train_here(context: Context, job: Job, agenda: Agenda, findings: Findings) -> None:

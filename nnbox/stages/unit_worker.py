@@ -17,6 +17,7 @@ from nnbox.network.device import peak_card_bytes
 from nnbox.processes import end_with
 from nnbox.records.codec import parse_record, read_record
 from nnbox.records.dataset import Dataset, InputDigests
+from nnbox.records.engine import Engine
 from nnbox.records.fingerprint import Fingerprint
 from nnbox.records.plan import Folds, Plan
 from nnbox.stages.context import Context, TakenIn, open_context
@@ -27,7 +28,7 @@ from nnbox.stages.training import tell_epoch, train_unit
 from nnbox.stages.wanted import recipe_of
 from nnbox.stages.workspace import Workspace
 from nnbox.training.loader import WorkerPool
-from nnbox.training.progress import EpochRecord, StepTiming
+from nnbox.training.progress import Report, StepTiming
 
 
 def _tell(news: News) -> None:
@@ -47,11 +48,14 @@ def carry_out(order: TrainingOrder) -> None:
         NnboxError: see `nnbox.stages.training.train_units`.
     """
     workspace = Workspace(order.output)
-    context = open_context(order.root, workspace, Journal(workspace.log, _hear, run=order.run), order.workers)
+    journal = Journal(workspace.log, _hear, order.steps_told, order.run)
+    context = open_context(order.root, workspace, journal, order.workers)
     job = _job(context, order)
 
-    def report(news: EpochRecord | StepTiming) -> None:
-        if isinstance(news, StepTiming):
+    def report(news: Report) -> None:
+        if isinstance(news, Engine):
+            _tell(news)
+        elif isinstance(news, StepTiming):
             _tell(Measured(seconds_per_step=news.seconds_per_step, peak_bytes=peak_card_bytes(order.device)))
         else:
             tell_epoch(context, job, news)

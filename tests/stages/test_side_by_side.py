@@ -147,7 +147,7 @@ class Endless:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "nnbox", "train", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 900
         while self._events().count("step_time") < 2:
             assert self.process.poll() is None, self.process.communicate()
             assert time.monotonic() < deadline, "the networks did not begin"
@@ -158,8 +158,8 @@ class Endless:
 
     def wait(self):
         """Return exit code and standard error, once every process is gone."""
-        _, errors = self.process.communicate(timeout=120)
-        deadline = time.monotonic() + 60
+        _, errors = self.process.communicate(timeout=600)
+        deadline = time.monotonic() + 300
         while any("unit_worker" in self._words(child) for child in self.hands):
             assert time.monotonic() < deadline, "a process was left behind"
             time.sleep(0.1)

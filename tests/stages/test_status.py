@@ -36,8 +36,8 @@ class _Log:
         self.workspace = Workspace(folder)
         folder.mkdir(parents=True, exist_ok=True)
 
-    def add(self, event, sentence="", **facts):
-        line = Event(time=now(), event=event, sentence=sentence or event, facts=facts).line()
+    def add(self, event, sentence="", run=None, **facts):
+        line = Event(time=now(), event=event, sentence=sentence or event, facts=facts, run=run).line()
         with self.workspace.log.open("a") as stream:
             stream.write(line + "\n")
 
@@ -68,7 +68,7 @@ class _Log:
         path.parent.mkdir(parents=True)
         path.write_text("{}")
 
-    def alive(self, *, beat=None, ended=None):
+    def alive(self, *, beat=None, ended=None, run="", seat=1):
         record = presence.Presence(
             host="h",
             process=1,
@@ -78,8 +78,9 @@ class _Log:
             memory_bytes=None,
             memory_limit_bytes=None,
             ended=ended,
+            run=run,
         )
-        write_record(self.workspace.root / presence.NAME, record)
+        write_record(presence.presence_path(self.workspace.root, seat), record)
 
 
 @pytest.fixture
@@ -151,6 +152,47 @@ def test_a_run_that_ended_says_how(log, ending, state):
     status = read_status(log.workspace)
     assert status.state == state == standing(read_run(log.workspace)).state
     assert status.remark == (None if ending == "finished" else "the words")
+
+
+def two_runs(log):
+    """Two runs that share a log, each with a fold, both training."""
+    for seat, run in enumerate(("one", "two"), start=1):
+        log.alive(run=run, seat=seat)
+        log.add("start", run=run, root="/data/Task07_X")
+    for fold, run in enumerate(("one", "two")):
+        log.add("units", run=run, units=[["2d", fold]], epochs=10)
+        log.add("stage_begins", run=run, stage="train")
+        log.add("unit_begins", run=run, configuration="2d", fold=fold)
+
+
+def test_runs_that_share_a_log_are_shown_together(log):
+    two_runs(log)
+    status = read_status(log.workspace)
+    assert [(unit.fold, unit.state) for unit in status.units] == [(0, UnitState.TRAINING), (1, UnitState.TRAINING)]
+    assert status.state == "running"
+
+
+@pytest.mark.parametrize("ending", ["part_finished", "failed", "interrupted"])
+def test_a_run_goes_on_while_one_of_its_processes_does_and_the_last_one_says_how_it_ended(log, ending):
+    two_runs(log)
+    log.add(ending, run="one")
+    log.alive(run="one", ended="so")
+    status = read_status(log.workspace)
+    assert status.state == "running" == standing(read_run(log.workspace)).state
+    assert [(unit.fold, unit.state) for unit in status.units] == [(1, UnitState.TRAINING)]
+    log.add("finished", run="two")
+    log.alive(run="two", seat=2, ended="finished")
+    assert read_status(log.workspace).state == "finished"
+    assert standing(read_run(log.workspace)).state == "finished"
+
+
+def test_a_part_that_is_done_does_not_make_the_whole_finished(log):
+    two_runs(log)
+    log.add("part_finished", "two still trains", run="one")
+    for seat, run in enumerate(("one", "two"), start=1):
+        log.alive(run=run, seat=seat, beat=now() - timedelta(minutes=5))
+    assert read_status(log.workspace).state == "unfinished"
+    assert standing(read_run(log.workspace)).state == "unfinished"
 
 
 def test_a_run_that_is_silent_for_a_minute_was_killed(log):
