@@ -48,9 +48,8 @@ class Learner:
         network = build_network(topology, seed).to(self.device)
         choose_norm_kind(network, self.engine.norm)
         self.network = network.to(memory_format=self._layout)  # type: ignore[call-overload]
-        self._parameters = list(self.network.parameters())
         self._optimizer = torch.optim.Adam(
-            self._parameters,
+            self.network.parameters(),
             lr=recipe.learning_rate,
             weight_decay=recipe.weight_decay,
             amsgrad=recipe.amsgrad,
@@ -129,14 +128,9 @@ class Learner:
 
     def _differentiate(self, image: Tensor, labels: Tensor) -> Tensor:
         """Compute the loss of a batch on the device, and its gradients."""
-        recording = self.engine.graphs
-        if recording:  # gradients stay where they are
-            known = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
-            if known:
-                torch._foreach_zero_(known)
-        else:
-            self._optimizer.zero_grad(set_to_none=True)
-        with autocast(self.device, self.engine.precision, weights_kept=not recording):
+        # A recorded step makes its gradients anew, in memory of its own that every replay writes again.
+        self._optimizer.zero_grad(set_to_none=True)
+        with autocast(self.device, self.engine.precision, weights_kept=not self.engine.graphs):
             logits = self.network(image)
         loss = segmentation_loss(logits, labels, batch_dice=self._batch_dice)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]

@@ -21,7 +21,7 @@ class Recorded:
     batch and the weights flows into it.
 
     Args:
-        step: takes image and labels, leaves gradients where they were at its first call, returns the loss.
+        step: takes image and labels, leaves gradients with the weights, returns the loss.
         image, labels: arrays of the batches' shapes, types and memory order; they are kept.
     """
 
