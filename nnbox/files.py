@@ -10,6 +10,11 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from nnbox.faults import reached
+
+PART = ".part-"
+"""How the names of files and folders begin that are not whole yet."""
+
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -19,11 +24,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary file is removed and ``path`` stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".part-{secrets.token_hex(4)}-{path.name}")
+    temporary = path.with_name(f"{PART}{secrets.token_hex(4)}-{path.name}")
     try:
         yield temporary
         flush_to_disk(temporary)
+        reached("before rename", path)
         temporary.replace(path)
+        reached("after rename", path)
         flush_to_disk(path.parent)
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -40,17 +47,35 @@ def atomic_paths(paths: Sequence[Path]) -> Iterator[tuple[Path, ...]]:
     for folder in dict.fromkeys(path.parent for path in paths):
         folder.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(4)
-    temporaries = tuple(path.with_name(f".part-{token}-{path.name}") for path in paths)
+    temporaries = tuple(path.with_name(f"{PART}{token}-{path.name}") for path in paths)
     try:
         yield temporaries
         for temporary in temporaries:
             flush_to_disk(temporary)
         for temporary, path in zip(temporaries, paths, strict=True):
+            reached("before rename", path)
             temporary.replace(path)
+            reached("after rename", path)
     finally:
         for temporary in temporaries:
             with contextlib.suppress(FileNotFoundError):
                 temporary.unlink()
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Give a finished folder its name; one that has it already is moved aside first, and removed last.
+
+    For a moment there is none of that name; killed just then, the old one is left under a temporary name.
+    """
+    aside = folder.with_name(f"{PART}{secrets.token_hex(4)}-{folder.name}")
+    reached("before rename", folder)
+    if folder.exists():
+        folder.rename(aside)
+        reached("between two names", folder)
+    new.rename(folder)
+    reached("after rename", folder)
+    flush_to_disk(folder.parent)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -58,13 +83,14 @@ def link_or_copy(source: Path, target: Path) -> None:
 
     Of the folder's entry the same holds as with `atomic_paths`.
     """
-    temporary = target.with_name(f".part-{secrets.token_hex(4)}-{target.name}")
+    temporary = target.with_name(f"{PART}{secrets.token_hex(4)}-{target.name}")
     try:
         try:
             temporary.hardlink_to(source)
         except OSError:
             shutil.copyfile(source, temporary)
             flush_to_disk(temporary)
+        reached("before rename", target)
         temporary.replace(target)
     finally:
         # Renaming a name of a file to another of its names does nothing, and leaves both.

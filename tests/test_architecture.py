@@ -13,6 +13,7 @@ _PACKAGE = _ROOT / "nnbox"
 # Imports only go down: a room may import rooms of a lower number, and itself. Equal numbers do not import each other.
 _FLOORS = {
     "errors": 0,
+    "faults": 0,
     "__init__": 0,
     "files": 1,
     "interruption": 1,
@@ -22,6 +23,7 @@ _FLOORS = {
     "geometry": 2,
     "processes": 2,
     "records": 3,
+    "supervision": 3,
     "recipes": 4,
     "rules": 5,
     "imaging": 6,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbox.errors import Problem, Severity
+from nnbox.faults import reached
 from nnbox.geometry import Grid
 from nnbox.imaging.counts import FineCounts
 from nnbox.imaging.examine import examine, file_state
@@ -24,6 +25,7 @@ from nnbox.records.endings import PICTURE_ENDINGS, image_ending
 
 def read_case(task: CaseTask) -> CaseReading:
     """Read a case's files; whatever goes wrong is a finding of the case, never an exception."""
+    reached("reading", task.case.name)
     try:
         return _Reader(task).read()
     except Exception as failure:

@@ -107,7 +107,7 @@ def evaluate_folders(
         only_predicted=tuple(value for value in values if value not in known),
         tolerances_mm=numbers,
         displaced_vox=_displaced_vox(read),
-        cases=tuple(run_all(_score, pairs, workers=workers)),
+        cases=tuple(run_all(_score, pairs, workers=workers, name=lambda pair: f"case {pair.name}")),
     )
 
 

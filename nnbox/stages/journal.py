@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nnbox.errors import Severity
+from nnbox.faults import reached
 from nnbox.records.events import Event
 
 CALM_SECONDS = 30.0
@@ -86,3 +87,4 @@ class Journal:
                 line = line[os.write(descriptor, line) :]
         finally:
             os.close(descriptor)
+        reached("told", event)

@@ -14,6 +14,8 @@ from nnbox.errors import ResourceError, UsageError
 from nnbox.layouts.names import OWN_FOLDER
 from nnbox.stages.container import command_line, in_container
 
+PROBE = ".write-test-"
+"""How the name of the file begins with which a folder is tried."""
 _CACHES = {
     "MPLCONFIGDIR": "matplotlib",
     "TORCHINDUCTOR_CACHE_DIR": "inductor",
@@ -65,7 +67,7 @@ def require_writable(output: Path, root: Path) -> None:
     Raises:
         ResourceError: it cannot be made or written.
     """
-    probe = output / f".write-test-{os.getpid()}"
+    probe = output / f"{PROBE}{os.getpid()}"
     try:
         output.mkdir(parents=True, exist_ok=True)
         probe.touch()

@@ -81,7 +81,14 @@ def _try(context: Context, job: Job, winner: Candidate, accepted: Steps, step: P
         _Task(scoring=scoring_task(context, job, winner.members, by_name[item.case]), accepted=accepted, step=step)
         for item in winner.cases
     ]
-    return list(run_all(_effect, tasks, workers=context.workers))
+    tried = run_all(
+        _effect,
+        tasks,
+        workers=context.workers,
+        name=lambda task: f"post-processing case {task.scoring.case}",
+        tell=lambda sentence: context.journal.warn("worker_lost", sentence),
+    )
+    return list(tried)
 
 
 def _effect(task: _Task) -> _Effect:

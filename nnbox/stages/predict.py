@@ -15,6 +15,7 @@ from nnbox.stages.context import Context, TakenIn, open_context
 from nnbox.stages.grand_challenge import predict_for_platform
 from nnbox.stages.intake import require_sound
 from nnbox.stages.journal import Journal, Listener
+from nnbox.stages.leftovers import UNPACKED, swept
 from nnbox.stages.lock import held
 from nnbox.stages.model_place import require_model
 from nnbox.stages.options import PredictOptions
@@ -44,8 +45,9 @@ def predict(options: PredictOptions, listener: Listener) -> tuple[Path, ...]:
     require_scratch(options.output)
     with (
         held(options.output / ".lock"),
+        swept(options.output),
         present(options.output, listener) as listener,  # noqa: PLR1704 - the run speaks through it
-        tempfile.TemporaryDirectory(dir=options.output, prefix=".model-") as scratch,
+        tempfile.TemporaryDirectory(dir=options.output, prefix=UNPACKED) as scratch,
     ):
         device = choose_device(options.device)
         listener(None, f"device: {device.name} ({device.description})")

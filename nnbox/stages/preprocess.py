@@ -82,6 +82,10 @@ def preprocess(context: Context, taken: TakenIn, plan: Plan, configurations: tup
     for case in taken.dataset.cases:
         planned = {item: preprocess_unit(context, taken, plan, item, case) for item in stores}
         missing = [item for item in stores if not context.receipts.is_done(planned[item])]
+        for item in missing:
+            if damaged := context.receipts.damaged(planned[item].name):
+                names = ", ".join(damaged)
+                context.journal.warn("damaged", f"case {case.name}: {names} damaged or missing; prepared again")
         if missing:
             task = _Task(
                 root=context.root,
@@ -99,8 +103,15 @@ def preprocess(context: Context, taken: TakenIn, plan: Plan, configurations: tup
     names = ", ".join(item.store for item in stores)
     already = f" ({count - len(waiting)} are done already)" if len(waiting) < count else ""
     context.journal.say("preprocess", f"preprocess: {len(waiting)} cases for {names}{already}")
+    prepared = run_all(
+        prepare_case,
+        waiting,
+        workers=context.workers,
+        name=lambda task: f"case {task.case.name}",
+        tell=lambda sentence: context.journal.warn("worker_lost", sentence),
+    )
     try:
-        for task, seconds in zip(waiting, run_all(prepare_case, waiting, workers=context.workers), strict=True):
+        for task, seconds in zip(waiting, prepared, strict=True):
             name = task.case.name
             context.journal.note("prepared", f"prepared {name}", {"case": name, "seconds": seconds})
     finally:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from nnbox.faults import reached
+from nnbox.stages.leftovers import LOCK
 from nnbox.stages.presence import NAME as PRESENCE_NAME
 
 _ASIDE = "previous-runs"
 # What runs know each other by.
-_STAYING = frozenset({_ASIDE, ".lock", "claims", PRESENCE_NAME})
+_STAYING = frozenset({_ASIDE, ".lock", "claims", LOCK, PRESENCE_NAME})
 
 
 def move_aside(output: Path) -> Path | None:
@@ -28,4 +30,5 @@ def move_aside(output: Path) -> Path | None:
     target.mkdir(parents=True)
     for entry in entries:
         entry.rename(target / entry.name)
+        reached("moved aside", entry)
     return target

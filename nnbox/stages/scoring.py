@@ -108,7 +108,14 @@ def score_candidate(
     units = [scoring_unit(context, job, members, case) for case in cases]
     waiting = [pair for pair in zip(units, cases, strict=True) if not context.receipts.is_done(pair[0])]
     tasks = [replace(scoring_task(context, job, members, case), target=unit.outputs[0]) for unit, case in waiting]
-    for (unit, _), _ in zip(waiting, run_all(score, tasks, workers=context.workers), strict=True):
+    scored = run_all(
+        score,
+        tasks,
+        workers=context.workers,
+        name=lambda task: f"scoring {name} on case {task.case}",
+        tell=lambda sentence: context.journal.warn("worker_lost", sentence),
+    )
+    for (unit, _), _ in zip(waiting, scored, strict=True):
         context.receipts.write(unit, seconds=0.0)
     return tuple(read_record(context.workspace.scores(name, case.name), CaseScores) for case in cases)
 

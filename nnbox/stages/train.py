@@ -20,6 +20,7 @@ from nnbox.stages.intake import Found, keep, take_in_dataset
 from nnbox.stages.job import Job
 from nnbox.stages.journal import Journal, Listener
 from nnbox.stages.last_report import failure_reported, write_last_report
+from nnbox.stages.leftovers import swept
 from nnbox.stages.options import TrainOptions, Until
 from nnbox.stages.packaging import TaskPredictions, expected_cases, package_model, submit, warn_left_out
 from nnbox.stages.places import require_places, require_scratch
@@ -110,6 +111,7 @@ def train(options: TrainOptions, listener: Listener, *, steps_told: bool = True)
     require_scratch(output)
     with (
         seated(output, listener, restart=options.restart) as seat,
+        swept(output),
         present(output, listener, seat=seat.number, run=seat.run) as listener,  # noqa: PLR1704 - the run speaks through it
     ):
         devices = choose_devices(options.device) if options.needs_networks else (no_device(options.device),)

@@ -25,7 +25,7 @@ from nnbox.training.checkpoint import discard_checkpoint
 from nnbox.training.job import TrainingJob
 from nnbox.training.loader import WorkerPool
 from nnbox.training.loop import train_fold
-from nnbox.training.progress import EpochRecord, Report, StepTiming
+from nnbox.training.progress import EpochRecord, Report, Setback, StepTiming
 
 
 def train_units(context: Context, job: Job, schedule: Schedule) -> None:
@@ -100,6 +100,7 @@ def train_unit(context: Context, job: Job, place: Place, report: Callable[[Repor
     context.journal.note(UNIT_BEGINS, f"{name} fold {fold} begins", facts)
     unit = training_unit(context, job, place)
     if context.receipts.is_done(unit):
+        discard_checkpoint(context.workspace.fold(name, fold))  # a run killed just before it did so leaves it
         context.journal.say("skipped", f"{name} fold {fold} is trained already")
     else:
         _train(context, unit, _training_job(context, job, place), report, pool)
@@ -163,6 +164,9 @@ class _Reporter:
         if isinstance(news, Engine):
             self.findings.trained_with(news)
             return
+        if isinstance(news, Setback):
+            tell_setback(self.context, news)
+            return
         if isinstance(news, StepTiming):
             self.findings.measured(self.turn.place, news.seconds_per_step)
             return
@@ -170,8 +174,20 @@ class _Reporter:
         self.context.refresher.refresh()
 
 
+def tell_setback(context: Context, news: Setback) -> None:
+    """Say what went wrong in a training, and what is done about it."""
+    context.journal.warn("setback", news.sentence, {"configuration": news.configuration, "fold": news.fold})
+
+
 def tell_epoch(context: Context, job: Job, news: EpochRecord) -> None:
     """Record a finished epoch."""
+    if news.left_out:
+        context.journal.warn(
+            "left_out_steps",
+            f"{news.configuration} fold {news.fold} epoch {news.epoch}: {news.left_out} steps were left out, since "
+            "their loss or gradients were not finite numbers",
+            {"configuration": news.configuration, "fold": news.fold, "steps": news.left_out},
+        )
     dice = ", ".join("-" if value is None else f"{value:.3f}" for value in news.dice)
     context.journal.step(
         "epoch",

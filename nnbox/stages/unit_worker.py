@@ -24,11 +24,11 @@ from nnbox.stages.context import Context, TakenIn, open_context
 from nnbox.stages.job import Job
 from nnbox.stages.journal import Journal
 from nnbox.stages.order import Failed, Measured, News, Refused, Said, TrainingOrder, news_line
-from nnbox.stages.training import tell_epoch, train_unit
+from nnbox.stages.training import tell_epoch, tell_setback, train_unit
 from nnbox.stages.wanted import recipe_of
 from nnbox.stages.workspace import Workspace
 from nnbox.training.loader import WorkerPool
-from nnbox.training.progress import Report, StepTiming
+from nnbox.training.progress import Report, Setback, StepTiming
 
 
 def _tell(news: News) -> None:
@@ -57,6 +57,8 @@ def carry_out(order: TrainingOrder) -> None:
             _tell(news)
         elif isinstance(news, StepTiming):
             _tell(Measured(seconds_per_step=news.seconds_per_step, peak_bytes=peak_card_bytes(order.device)))
+        elif isinstance(news, Setback):
+            tell_setback(context, news)
         else:
             tell_epoch(context, job, news)
 

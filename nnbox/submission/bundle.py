@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from nnbox.errors import DataError, IncompleteOutputError, RecordError
-from nnbox.files import atomic_path, digest_file, flush_to_disk
+from nnbox.files import PART, atomic_path, digest_file, flush_to_disk, replace_folder
 from nnbox.records.codec import Versioned, parse_record, write_record
 from nnbox.records.handover import Handover, handover_defects
 from nnbox.records.json_text import parse_json
@@ -95,8 +95,7 @@ def write_bundle(
     if found := (*defects(plan, selection, weights.keys()), *handover_defects(plan, handover)):
         raise IncompleteOutputError("the model cannot be bundled: " + "; ".join(found))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    token = secrets.token_hex(4)
-    building, replaced = (folder.with_name(f".{word}-{token}-{folder.name}") for word in ("part", "old"))
+    building = folder.with_name(f"{PART}{secrets.token_hex(4)}-{folder.name}")
     try:
         for (configuration, fold), source in weights.items():
             _link_or_copy(source, building / weights_name(configuration, fold))
@@ -108,13 +107,9 @@ def write_bundle(
         made_by = running_versions() if versions is None else versions
         manifest = BundleManifest(task=plan.task, recipe=plan.recipe, versions=made_by, files=files)
         write_record(building / MANIFEST, manifest)
-        if folder.exists():
-            folder.rename(replaced)
-        building.rename(folder)
-        flush_to_disk(folder.parent)
+        replace_folder(building, folder)
     finally:
-        for leftover in (building, replaced):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(building, ignore_errors=True)
 
 
 def weights_name(configuration: str, fold: int) -> str:

@@ -20,6 +20,7 @@ from nnbox.training.job import TrainingJob
 from nnbox.training.loss import segmentation_loss
 from nnbox.training.recorded import Recorded, recorded_or_none
 from nnbox.training.sample import Batch
+from nnbox.training.steadiness import is_sound, mark
 
 _CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
@@ -56,6 +57,7 @@ class Learner:
             fused=self.engine.fused_adam,
         )
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.engine.precision is Precision.FP16)
+        self._leave_out = False
         self._recorded = self._record(job) if self.engine.graphs else None
         if self.engine.graphs and self._recorded is None:
             reasons = (*self.engine.reasons, "recording the CUDA graph failed: launched anew every time")
@@ -68,11 +70,27 @@ class Learner:
             return self._recorded(image, labels)
         return self._differentiate(image, labels).detach()
 
+    def judge(self, loss: Tensor) -> Tensor:
+        """Have the next step left out if loss or gradients are not finite; return the loss, then not a number.
+
+        Nothing is waited for: a fused optimiser reads the verdict on its device (another one is waited for). fp16's loss
+        scaling judges gradients by itself, since there some overflow is ordinary.
+        """
+        if self._scaler.is_enabled():
+            return loss
+        sound = is_sound(loss, [parameter.grad for parameter in self._parameters if parameter.grad is not None])
+        if self.engine.fused_adam:
+            self._optimizer.found_inf = (~sound).float()  # type: ignore[attr-defined] # as loss scaling does
+        else:
+            self._leave_out = not bool(sound)
+        return mark(loss, sound)
+
     def step(self, rate: float) -> None:
         """Let the optimiser use the gradients; until then the state is that of the step before."""
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        self._scaler.step(self._optimizer)
+        if not self._leave_out:
+            self._scaler.step(self._optimizer)
         self._scaler.update()
 
     def validate(self, batch: Batch | DeviceBatch) -> tuple[Tensor, Tensor]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from nnbox.errors import PlanError, ResourceError, TrainingError
+from nnbox.errors import PlanError, ResourceError
+from nnbox.faults import reached
 from nnbox.interruption import whole
 from nnbox.recipes import Recipe
+from nnbox.records.precision import Precision
 from nnbox.records.results import FoldResult
 from nnbox.rules.schedule import ScheduleState, continue_for, last_epoch, next_state, rate_of_step
 from nnbox.training.arithmetic import arithmetic
@@ -24,7 +26,8 @@ from nnbox.training.feed import DeviceBatch, open_feed
 from nnbox.training.job import TrainingJob
 from nnbox.training.learner import Learner
 from nnbox.training.loader import WorkerPool
-from nnbox.training.progress import EpochRecord, Report, StepTimer, write_progress
+from nnbox.training.progress import EpochRecord, Report, Setback, StepTimer, write_progress
+from nnbox.training.steadiness import BreakdownError, require_steady, settle
 from nnbox.training.store import check_previous
 
 CHECKPOINT_SHARE = 0.05
@@ -57,21 +60,16 @@ def train_fold(
         PlanError: the plan must not be trained.
         DataError: a prepared case is missing or damaged, or a previous-stage prediction must not be used.
         ChangedRunError: the folder holds the checkpoint of another job.
-        TrainingError: the loss is no longer finite, or a sample could not be made.
+        TrainingError: the loss is not finite for long, in float32 too; or a sample could not be made.
         ResourceError: a worker was killed, the device's memory does not suffice, or the disk is full.
     """
     _require_trainable(job)
     with arithmetic(job):
-        learner = Learner(job, settle_engine(job))
-        progress = _resume(job, learner)
+        learner, progress = _resume(job, report)
         progress.pace = pace
         if progress.schedule.finished is None:
-            report(learner.engine)
-            if pool is not None:
-                _run(job, learner, progress, report, pool)
-            else:
-                with WorkerPool(job.workers) as own:
-                    _run(job, learner, progress, report, own)
+            with WorkerPool(job.workers) if pool is None else nullcontext(pool) as used:
+                learner, progress = _finish(job, (learner, progress), report, used)
         digest = write_tensors(job.folder / WEIGHTS_NAME, learner.weights())
     return FoldResult(
         configuration=job.configuration.name,
@@ -91,7 +89,8 @@ def train_fold(
 class _Progress:
     """Where the training stands; ``saved_at`` and ``saving_seconds`` are of the last checkpoint.
 
-    ``losses`` are those of the steps taken in the epoch that is not finished yet.
+    ``losses`` are those of the steps taken in the epoch that is not finished yet. With ``full_precision`` the training
+    broke down before and goes on in float32.
     """
 
     schedule: ScheduleState
@@ -99,12 +98,36 @@ class _Progress:
     losses: list[Tensor] = field(default_factory=list)
     saved_at: float = field(default_factory=time.monotonic)
     saving_seconds: float = 0.0
+    full_precision: bool = False
     pace: Callable[[], int] | None = None
 
     def lay_out_again(self, recipe: Recipe) -> None:
         """Give a laid-out schedule as many epochs as there is time for; an epoch that was begun is ended first."""
         if self.pace is not None and not self.losses and self.schedule.finished is None:
             self.schedule = continue_for(self.schedule, recipe, self.pace())
+
+
+def _finish(
+    job: TrainingJob, state: tuple[Learner, _Progress], report: Callable[[Report], None], pool: WorkerPool
+) -> tuple[Learner, _Progress]:
+    """Train to the end; should it break down, once more from the last checkpoint on, in float32. Source: own."""
+    learner, progress = state
+    report(learner.engine)
+    try:
+        _run(job, learner, progress, report, pool)
+    except BreakdownError as error:
+        if progress.full_precision:
+            raise
+        pace = progress.pace
+        learner, progress = _resume(job, report, full_precision=True)
+        progress.pace = pace
+        where = f"after epoch {progress.schedule.epoch}" if progress.schedule.epoch else "at the start"
+        sentence = f"{error} Now once more in float32 from the last saved state, {where}."
+        report(Setback(configuration=job.configuration.name, fold=job.fold, sentence=sentence))
+        report(learner.engine)
+        _save(job, learner, progress, now=True)  # who continues knows of it
+        _run(job, learner, progress, report, pool)
+    return learner, progress
 
 
 def _run(
@@ -146,16 +169,16 @@ def _epoch(
     recipe, number = job.schedule, len(progress.history) + 1
     started = time.perf_counter()
     while len(progress.losses) < recipe.iterations_per_epoch:
-        loss = learner.gradients(next(batches))
-        if learner.device.type == "cpu":
-            _require_finite(loss, job, number)
+        loss = learner.judge(learner.gradients(next(batches)))
         with whole():
             learner.step(rate_of_step(progress.schedule, recipe, len(progress.losses)))
             progress.losses.append(loss)
         timer.count_step()
+        reached("training step", job.unit)
+        require_steady(progress.losses, job, number)
         if time.monotonic() - progress.saved_at > _LONGEST_UNSAVED_SECONDS:
             _save(job, learner, progress)
-    training_loss = _mean(progress.losses, job, number)
+    training_loss, left_out = settle(progress.losses, job, number)
     timer.tell()
     validation_loss, dice = _validate(job, learner, batches, number)
     schedule = next_state(progress.schedule, recipe, training_loss, validation_loss)
@@ -171,6 +194,7 @@ def _epoch(
         validation_average=_told(schedule.validation_average),
         dice=dice,
         seconds=round(time.perf_counter() - started, 3),
+        left_out=left_out,
     )
     with whole():
         progress.schedule = schedule
@@ -184,38 +208,37 @@ def _validate(
 ) -> tuple[float, tuple[float | None, ...]]:
     """Return the mean loss on unaugmented patches and the Dice of each label over all of them together."""
     outcomes = [learner.validate(next(batches)) for _ in range(job.schedule.validation_iterations)]
-    loss = _mean([outcome[0] for outcome in outcomes], job, epoch)
+    loss, _ = settle([outcome[0] for outcome in outcomes], job, epoch)
     counts = torch.stack([outcome[1] for outcome in outcomes]).sum(dim=0).tolist()
     return loss, tuple(2 * both / (own + found) if own + found else None for own, found, both in counts)
 
 
-def _mean(losses: list[Tensor], job: TrainingJob, epoch: int) -> float:
-    """Bring an epoch's losses to the host and return their mean (in float64)."""
-    mean = torch.stack(losses).double().mean()
-    _require_finite(mean, job, epoch)
-    return float(mean)
-
-
-def _require_finite(loss: Tensor, job: TrainingJob, epoch: int) -> None:
-    value = float(loss)
-    if not math.isfinite(value):
-        raise TrainingError(
-            f"{job.configuration.name} fold {job.fold}: the loss became {value} in epoch {epoch}. The epochs before it "
-            f"are kept in {job.folder.name}. What to do: look for extreme intensities with nnbox inspect; run the same "
-            "command again to continue from the last checkpoint."
-        )
-
-
-def _resume(job: TrainingJob, learner: Learner) -> _Progress:
+def _resume(
+    job: TrainingJob, report: Callable[[Report], None], *, full_precision: bool = False
+) -> tuple[Learner, _Progress]:
     """Take up the job's checkpoint where there is one; bring the progress table to the same epoch."""
-    found = read_checkpoint(job.folder, job.digest())
+
+    def tell(sentence: str) -> None:
+        report(Setback(configuration=job.configuration.name, fold=job.fold, sentence=sentence))
+
+    found = read_checkpoint(job.folder, job.digest(), tell)
     if found is None:
-        return _Progress(schedule=job.first_state())
+        state = _Progress(schedule=job.first_state(), full_precision=full_precision)
+        return _learner(job, full_precision=full_precision), state
     record, tensors = found
+    full_precision |= record.full_precision
+    learner = _learner(job, full_precision=full_precision)
     learner.load(tensors, record.loss_scaling)
     write_progress(job.folder / PROGRESS_NAME, record.history)
-    losses = [torch.tensor(loss, device=learner.device) for loss in record.losses]
-    return _Progress(schedule=record.schedule, history=list(record.history), losses=losses)
+    losses = [torch.tensor(math.nan if loss is None else loss, device=learner.device) for loss in record.losses]
+    return learner, _Progress(
+        schedule=record.schedule, history=list(record.history), losses=losses, full_precision=full_precision
+    )
+
+
+def _learner(job: TrainingJob, *, full_precision: bool) -> Learner:
+    settled = replace(job, engine=replace(job.engine, precision=Precision.FLOAT32)) if full_precision else job
+    return Learner(job, settle_engine(settled))
 
 
 def _save(job: TrainingJob, learner: Learner, progress: _Progress, *, now: bool = False) -> None:
@@ -234,11 +257,17 @@ def _save(job: TrainingJob, learner: Learner, progress: _Progress, *, now: bool 
         job_sha256=job.digest(),
         schedule=progress.schedule,
         history=tuple(progress.history),
-        losses=tuple(torch.stack(progress.losses).tolist()) if progress.losses else (),
+        losses=_on_host(progress.losses),
         loss_scaling=learner.loss_scaling,
+        full_precision=progress.full_precision,
     )
     progress.saved_at = time.monotonic()
     progress.saving_seconds = progress.saved_at - started
+
+
+def _on_host(losses: list[Tensor]) -> tuple[float | None, ...]:
+    found = torch.stack(losses).tolist() if losses else ()
+    return tuple(loss if math.isfinite(loss) else None for loss in found)
 
 
 def _require_trainable(job: TrainingJob) -> None:

@@ -31,6 +31,7 @@ class EpochRecord:
         dice: per foreground label the Dice over all validation patches taken together (a rough guide, on random
             patches, for display only); None where neither reference nor prediction holds the label.
         seconds: wall-clock time of the epoch.
+        left_out: steps that were left out since their loss or gradients were not finite.
     """
 
     configuration: str
@@ -44,6 +45,16 @@ class EpochRecord:
     validation_average: float
     dice: tuple[float | None, ...]
     seconds: float
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setback:
+    """Something went wrong, and what is done about it, in a sentence for the user."""
+
+    configuration: str
+    fold: int
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +75,7 @@ class StepTiming:
     steps_left: int
 
 
-Report = Engine | EpochRecord | StepTiming
+Report = Engine | EpochRecord | StepTiming | Setback
 
 
 class StepTimer:

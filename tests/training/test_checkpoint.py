@@ -37,6 +37,10 @@ RECORD = EpochRecord(
 )
 
 
+def nothing(_sentence):
+    pass
+
+
 def take_step(learner, batch, rate):
     loss = learner.gradients(batch)
     learner.step(rate)
@@ -51,7 +55,7 @@ def write(folder, epoch=1, tensors=None, job="job", loss_scaling=None):
 
 def test_what_is_written_is_read_back(tmp_path):
     write(tmp_path, loss_scaling=LossScaling(scale=1024.0, growth_steps=7))
-    record, tensors = read_checkpoint(tmp_path, "job")
+    record, tensors = read_checkpoint(tmp_path, "job", nothing)
     assert record.schedule == ScheduleState(epoch=1, rate=3e-4)
     assert record.history == (RECORD,)
     assert record.loss_scaling == LossScaling(scale=1024.0, growth_steps=7)
@@ -64,14 +68,16 @@ def test_a_file_that_cannot_be_written_is_explained(tmp_path):
         write_tensors(tmp_path / "file" / "weights.safetensors", {"a": torch.zeros(3)})
 
 
-def test_only_the_last_checkpoint_is_kept(tmp_path):
-    for epoch in (1, 2, 10):
+def test_only_the_last_two_checkpoints_are_kept(tmp_path):
+    for epoch in (1, 2, 10, 10):
         write(tmp_path, epoch)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "checkpoint-000002-000000.safetensors",
         "checkpoint-000010-000000.safetensors",
+        "checkpoint-before.json",
         "checkpoint.json",
     ]
-    assert read_checkpoint(tmp_path, "job")[0].schedule.epoch == 10
+    assert read_checkpoint(tmp_path, "job", nothing)[0].schedule.epoch == 10
 
 
 def test_a_checkpoint_half_written_leaves_the_one_before(tmp_path, monkeypatch):
@@ -83,31 +89,52 @@ def test_a_checkpoint_half_written_leaves_the_one_before(tmp_path, monkeypatch):
     monkeypatch.setattr("nnbox.training.checkpoint.write_record", broken)
     with pytest.raises(OSError, match="No space"):
         write(tmp_path, 2)
-    assert read_checkpoint(tmp_path, "job")[0].schedule.epoch == 1
+    assert read_checkpoint(tmp_path, "job", nothing)[0].schedule.epoch == 1
 
 
 @pytest.mark.parametrize("damage", ["tensors cut", "tensors missing", "record cut"])
-def test_a_damaged_checkpoint_means_starting_anew_and_is_said(tmp_path, caplog, damage):
-    write(tmp_path)
-    tensors, record = tmp_path / "checkpoint-000001-000000.safetensors", tmp_path / "checkpoint.json"
+def test_a_damaged_checkpoint_means_the_one_before_and_is_said(tmp_path, damage):
+    told = []
+    write(tmp_path, 1)
+    write(tmp_path, 2)
+    break_it(tmp_path, "checkpoint.json", "checkpoint-000002-000000.safetensors", damage)
+    assert read_checkpoint(tmp_path, "job", told.append)[0].schedule.epoch == 1
+    assert len(told) == 1
+    assert "goes on from the checkpoint before it, after epoch 1" in told[0]
+    write(tmp_path, 2)
+    assert read_checkpoint(tmp_path, "job", told.append)[0].schedule.epoch == 2
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("damage", ["tensors cut", "tensors missing", "record cut"])
+def test_two_damaged_checkpoints_mean_starting_anew_and_it_is_said(tmp_path, damage):
+    told = []
+    write(tmp_path, 1)
+    write(tmp_path, 2)
+    break_it(tmp_path, "checkpoint.json", "checkpoint-000002-000000.safetensors", "tensors cut")
+    break_it(tmp_path, "checkpoint-before.json", "checkpoint-000001-000000.safetensors", damage)
+    assert read_checkpoint(tmp_path, "job", told.append) is None
+    assert "trained from the start" in told[0]
+
+
+def break_it(folder, record, tensors, damage):
     if damage == "tensors missing":
-        tensors.unlink()
+        (folder / tensors).unlink()
     else:
-        path = tensors if damage == "tensors cut" else record
+        path = folder / (tensors if damage == "tensors cut" else record)
         path.write_bytes(path.read_bytes()[:-3])
-    assert read_checkpoint(tmp_path, "job") is None
-    assert "trained from the start" in caplog.text
 
 
-def test_no_checkpoint_is_no_news(tmp_path, caplog):
-    assert read_checkpoint(tmp_path, "job") is None
-    assert not caplog.text
+def test_no_checkpoint_is_no_news(tmp_path):
+    told = []
+    assert read_checkpoint(tmp_path, "job", told.append) is None
+    assert told == []
 
 
 def test_the_checkpoint_of_another_job_is_refused(tmp_path):
     write(tmp_path, job="one")
     with pytest.raises(ChangedRunError, match="--restart"):
-        read_checkpoint(tmp_path, "other")
+        read_checkpoint(tmp_path, "other", nothing)
 
 
 def test_a_discarded_checkpoint_leaves_nothing(tmp_path):
@@ -179,7 +206,7 @@ def test_a_training_killed_by_the_system_continues_to_the_same_bytes(job, tmp_pa
         command, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert read_checkpoint(killed.folder, killed.digest()) is not None
+    assert read_checkpoint(killed.folder, killed.digest(), nothing) is not None
     assert not (killed.folder / "weights.safetensors").exists()
     resumed = train_fold(dataclasses.replace(killed, workers=0), report=lambda _: None)
     assert resumed == train_fold(job, report=lambda _: None)
@@ -214,7 +241,7 @@ def test_a_training_told_to_end_saves_the_steps_of_its_epoch_and_continues_to_th
         train_fold(told, report=lambda _: None)
     monkeypatch.undo()
     assert len(done) == steps
-    record, _ = read_checkpoint(told.folder, told.digest())
+    record, _ = read_checkpoint(told.folder, told.digest(), nothing)
     assert (record.schedule.epoch, len(record.losses)) == divmod(steps, told.schedule.iterations_per_epoch)
     resumed = train_fold(dataclasses.replace(told, workers=0), report=lambda _: None)
     assert resumed == train_fold(job, report=lambda _: None)

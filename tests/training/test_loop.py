@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from nnbox.errors import ChangedRunError, DataError, PlanError, ResourceError, TrainingError
+from nnbox.errors import ChangedRunError, DataError, PlanError, ResourceError
 from nnbox.files import digest_file
 from nnbox.training.loop import train_fold
 from nnbox.training.progress import EpochRecord, StepTiming
@@ -116,18 +116,6 @@ def test_seeds_and_folds_give_other_weights(job, tmp_path):
         for name, change in (("a", {}), ("b", {"seed": 8}), ("c", {"fold": 1}))
     }
     assert len(digests) == 3
-
-
-def test_a_loss_that_is_not_finite_ends_the_training_in_words(job, tmp_path, store):
-    broken = tmp_path / "broken"
-    broken.mkdir()
-    for path in store.iterdir():
-        (broken / path.name).write_bytes(path.read_bytes())
-    for case in job.training_cases:
-        image = np.load(broken / f"{case}.image.npy")
-        np.save(broken / f"{case}.image.npy", np.full_like(image, np.nan))
-    with pytest.raises(TrainingError, match=r"3d_fullres fold 0: the loss became nan in epoch 1"):
-        train_fold(dataclasses.replace(job, store=broken), report=silent)
 
 
 def test_a_planning_only_plan_is_refused(job):

@@ -1,0 +1,48 @@
+"""What becomes of training steps whose loss or gradients are not finite. Source: own.
+
+Such a step is left out: the weights stay as they are, and its loss counts as not a number. A few do no harm. Many in a
+row mean that the training broke down; see `broke_down`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+MOST_IN_A_ROW = 10
+"""So many steps left out in a row, within an epoch, are a breakdown."""
+LOOK_STEPS = 10
+"""After so many steps the losses are looked at: bringing each from a GPU at once would cost its time."""
+
+
+def broke_down(losses: Sequence[float]) -> bool:
+    """Whether ten steps in a row were left out.
+
+    Then training goes back to the last checkpoint and on in float32, once; the second time it ends. Source: own
+
+    Args:
+        losses: of an epoch's steps so far, in order; those left out are not finite.
+    """
+    run = 0
+    for loss in losses:
+        run = 0 if math.isfinite(loss) else run + 1
+        if run == MOST_IN_A_ROW:
+            return True
+    return False
+
+
+def mean_of_sound(losses: Sequence[float]) -> float | None:
+    """Return the mean of the finite losses; None where there are none, which is a breakdown, too.
+
+    Source: own
+    """
+    sound = [loss for loss in losses if math.isfinite(loss)]
+    return math.fsum(sound) / len(sound) if sound else None
+
+
+def left_out(losses: Sequence[float]) -> int:
+    """Return how many steps were left out.
+
+    Source: own
+    """
+    return sum(not math.isfinite(loss) for loss in losses)

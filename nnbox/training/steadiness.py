@@ -1,0 +1,65 @@
+"""Steps whose loss or gradients are not finite: left out on the device, counted on the host, and what follows.
+
+The rule is in `nnbox.rules.steadiness`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from nnbox.errors import TrainingError
+from nnbox.rules.steadiness import LOOK_STEPS, MOST_IN_A_ROW, broke_down, left_out, mean_of_sound
+from nnbox.training.job import TrainingJob
+
+
+class BreakdownError(TrainingError):
+    """Too many steps in a row were left out, or nothing of an epoch is a number."""
+
+
+def is_sound(loss: Tensor, gradients: Sequence[Tensor]) -> Tensor:
+    """Return whether loss and all gradients are finite, as a scalar on their device that nobody has waited for.
+
+    Gradients count as not finite, too, where the sum of their norms exceeds float32.
+    """
+    total = torch.stack(torch._foreach_norm(list(gradients))).sum() if gradients else loss
+    return torch.isfinite(loss) & torch.isfinite(total)
+
+
+def mark(loss: Tensor, sound: Tensor) -> Tensor:
+    """Return the loss, or not a number where the step is left out."""
+    return torch.where(sound, loss, torch.full_like(loss, torch.nan))
+
+
+def require_steady(losses: Sequence[Tensor], job: TrainingJob, epoch: int) -> None:
+    """Look at an epoch's losses so far, every few steps.
+
+    Raises:
+        BreakdownError: too many in a row were left out.
+    """
+    if len(losses) % LOOK_STEPS == 0 and broke_down(found := torch.stack(list(losses)).tolist()):
+        raise _breakdown(job, epoch, f"{left_out(found)} of {len(found)} steps, {MOST_IN_A_ROW} of them in a row")
+
+
+def settle(losses: Sequence[Tensor], job: TrainingJob, epoch: int) -> tuple[float, int]:
+    """Bring an epoch's losses to the host; return the mean of those that are finite, and how many are not.
+
+    Raises:
+        BreakdownError: too many in a row, or all of them, are not finite.
+    """
+    found = torch.stack(list(losses)).tolist()
+    mean = mean_of_sound(found)
+    if mean is None or broke_down(found):
+        raise _breakdown(job, epoch, f"{left_out(found)} of {len(found)} steps")
+    return mean, left_out(found)
+
+
+def _breakdown(job: TrainingJob, epoch: int, what: str) -> BreakdownError:
+    return BreakdownError(
+        f"{job.configuration.name} fold {job.fold}: in epoch {epoch} the loss or its gradients were not finite numbers "
+        f"in {what}. The epochs before it are kept in {job.folder.name}. What to do: look for extreme intensities with "
+        "nnbox inspect (a channel that is no image? a CT not called CT?); run the same command again to continue from "
+        "the last checkpoint."
+    )

@@ -1,0 +1,112 @@
+"""Whole runs of the command line on a tiny data set, each a process of its own, quickly started."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnbox.faults import VARIABLE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """How a run ended: its exit code (negative: the signal), what it said, and which of its processes were left."""
+
+    code: int
+    said: str
+    left: tuple[str, ...]
+
+
+class Runs:
+    """Starts runs, one at a time."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._said = scratch / "said.txt"
+        self._process = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name("warm.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *words: object, file_bytes: int = 0, **environment: str) -> Run:
+        """Run a command line to its end; no file may become larger than ``file_bytes``, as on a full disk."""
+        session = self._start(words, environment, file_bytes)
+        return self._end(session)
+
+    def stopped(self, *words: object, fault: str, then: Callable[[], None], file_bytes: int = 0) -> Run:
+        """Run a command line, do something while it is stopped at a fault point, and let it go on."""
+        session = self._start(words, {VARIABLE: fault}, file_bytes)
+        while (state := _state(session)) not in {"T", "Z"}:
+            time.sleep(0.05)
+        if state == "T":
+            then()
+            os.kill(session, signal.SIGCONT)
+        run = self._end(session)
+        assert state == "T", f"{fault} was never reached: {run.said}"
+        return run
+
+    def _start(self, words: Sequence[object], environment: Mapping[str, str], file_bytes: int) -> int:
+        request = {
+            "words": [str(word) for word in words],
+            "environment": {VARIABLE: "", **environment},
+            "said": str(self._said),
+            "file_bytes": file_bytes,
+        }
+        self._process.stdin.write(f"{json.dumps(request)}\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def _end(self, session: int) -> Run:
+        code = int(self._process.stdout.readline())
+        return Run(code=code, said=self._said.read_text(), left=survivors(session))
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._process.stdout.close()
+
+
+def survivors(session: int) -> tuple[str, ...]:
+    """Return the processes of a session that still live when they had ten seconds to end."""
+    for _ in range(100):
+        if not (found := processes_of(session)):
+            return ()
+        time.sleep(0.1)
+    return found
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
+
+
+def processes_of(session: int) -> tuple[str, ...]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                state, _, _, owner = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+                if int(owner) == session and state != "Z":
+                    found.append((entry / "cmdline").read_text().replace("\0", " "))
+            except OSError:
+                continue
+    return tuple(found)
+
+
+def train_words(data: Path, output: Path, *more: object) -> tuple[object, ...]:
+    """Return the command of a short run over a flat network, a first stage and its cascade, in two folds."""
+    return (
+        *("train", "--input", data, "--output", output, "--splits", data.with_name("splits.json")),
+        *("--configurations", "2d,3d_lowres,3d_cascade", "--epochs", 2, "--iterations", 2, "--deterministic"),
+        *("--device", "cpu", "--planning-memory", 0.0015, "--workers", 2, *more),
+    )

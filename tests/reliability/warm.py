@@ -1,0 +1,37 @@
+"""A process that has imported what a run needs, and becomes a run whenever it is told to.
+
+Reads one JSON request a line: the words of a command line, variables of its environment, the file for what it says,
+and how large a file may become (0: as it likes). Answers with a line of the run's process id, and when it ended with a
+line of its exit code (negative: the signal). Each run is a process of its own, a copy of this one, the leader of a
+session of its own, in which the workers that it starts are found.
+"""
+
+import json
+import os
+import resource
+import sys
+
+if __name__ == "__main__":
+    from nnbox import faults
+    from nnbox.cli import main
+    from nnbox.stages import predict, report, selection, train, training  # noqa: F401 - imported once for all
+
+    for line in sys.stdin:
+        request = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            os.setsid()
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            said = os.open(request["said"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+            os.dup2(said, 1)
+            os.dup2(said, 2)
+            os.environ.update(request["environment"])
+            if request["file_bytes"]:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_bytes"], request["file_bytes"]))
+            faults.arm(os.environ.get(faults.VARIABLE))
+            sys.exit(main(request["words"]))
+        sys.stdout.write(f"{child}\n")
+        sys.stdout.flush()
+        _, status = os.waitpid(child, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()

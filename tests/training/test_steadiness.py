@@ -1,0 +1,137 @@
+"""Steps that are not finite are left out; many in a row mean going back, in float32, and at last an end in words."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from nnbox.errors import TrainingError
+from nnbox.rules.steadiness import MOST_IN_A_ROW
+from nnbox.training.checkpoint import read_checkpoint
+from nnbox.training.learner import Learner
+from nnbox.training.loop import train_fold
+from nnbox.training.progress import EpochRecord, Setback
+from nnbox.training.sample import Sampler, sampling_plan
+from nnbox.training.steadiness import is_sound, mark
+
+
+def setbacks(told):
+    return [news.sentence for news in told if isinstance(news, Setback)]
+
+
+def epochs(told):
+    return [news for news in told if isinstance(news, EpochRecord)]
+
+
+@pytest.fixture
+def spoilt(job, store, tmp_path):
+    """The job with cases that hold NaN: call with the number of epochs, of steps, and the cases."""
+
+    def spoil(iterations, cases):
+        broken = tmp_path / "broken"
+        broken.mkdir()
+        for path in store.iterdir():
+            (broken / path.name).write_bytes(path.read_bytes())
+        for case in cases:
+            image = np.load(broken / f"{case}.image.npy")
+            np.save(broken / f"{case}.image.npy", np.full_like(image, np.nan))
+        return dataclasses.replace(job, store=broken, iterations=iterations, epochs=2)
+
+    return spoil
+
+
+def test_a_step_that_is_not_finite_leaves_the_state_as_it_was(job):
+    learner, batch = Learner(job), Sampler(sampling_plan(job)).batch(0)
+    learner.judge(learner.gradients(batch))
+    learner.step(1e-3)
+    before = {name: tensor.clone() for name, tensor in learner.state().items()}
+    spoilt = dataclasses.replace(batch, image=np.full_like(batch.image, np.inf))
+    assert torch.isnan(learner.judge(learner.gradients(spoilt)))
+    learner.step(1e-3)
+    assert all(torch.equal(before[name], tensor) for name, tensor in learner.state().items())
+    assert torch.isfinite(learner.judge(learner.gradients(batch)))
+    learner.step(1e-3)
+    assert not all(torch.equal(before[name], tensor) for name, tensor in learner.state().items())
+
+
+def test_gradients_alone_can_make_a_step_unsound():
+    fine, endless = torch.ones(3), torch.tensor([1.0, torch.inf])
+    assert is_sound(torch.tensor(1.0), [fine])
+    assert not is_sound(torch.tensor(1.0), [fine, endless])
+    assert not is_sound(torch.tensor(torch.nan), [fine])
+    assert torch.isnan(mark(torch.tensor(1.0), is_sound(torch.tensor(1.0), [endless])))
+
+
+def test_judging_changes_nothing_of_a_sound_training(job):
+    batches = [Sampler(sampling_plan(job)).batch(index) for index in range(3)]
+    judged, plain = Learner(job), Learner(job)
+    for batch in batches:
+        judged.judge(judged.gradients(batch))
+        judged.step(1e-3)
+        plain.gradients(batch)
+        plain.step(1e-3)
+    assert all(torch.equal(plain.weights()[name], tensor) for name, tensor in judged.weights().items())
+
+
+def test_single_steps_are_left_out_and_counted(spoilt):
+    told = []
+    job = spoilt(12, ["case_1"])
+    result = train_fold(job, report=told.append)
+    assert setbacks(told) == []
+    assert sum(record.left_out for record in epochs(told)) > 0
+    assert all(np.isfinite(record.training_loss) for record in epochs(told))
+    assert np.isfinite(result.loss_last)
+    weights = load_file(job.folder / "weights.safetensors")
+    assert all(np.isfinite(values).all() for values in weights.values())
+
+
+def fill(job, value):
+    """Write one value into all training images, which may be open."""
+    for case in job.training_cases:
+        np.load(job.store / f"{case}.image.npy", mmap_mode="r+")[...] = value
+
+
+@pytest.fixture
+def breaking(spoilt):
+    """A job, and the ear that spoils its images once the first epoch is done; what it heard is in its list."""
+    job, told = spoilt(12, ()), []
+
+    def listen(news):
+        told.append(news)
+        if isinstance(news, EpochRecord) and news.epoch == 1:
+            fill(job, np.nan)
+
+    return job, listen, told
+
+
+def test_a_breakdown_means_going_back_once_and_then_the_end_with_the_curves_kept(breaking):
+    job, listen, told = breaking
+    with pytest.raises(TrainingError, match=r"3d_fullres fold 0: in epoch 2 the loss .* were not finite .* in a row"):
+        train_fold(job, report=listen)
+    assert TrainingError.exit_code == 6
+    (sentence,) = setbacks(told)
+    assert "once more in float32 from the last saved state, after epoch 1" in sentence
+    assert str(MOST_IN_A_ROW) in sentence
+    with (job.folder / "progress.csv").open() as stream:
+        assert [row["epoch"] for row in csv.DictReader(stream)] == ["1"]
+    record, _ = read_checkpoint(job.folder, job.digest(), told.append)
+    assert (record.full_precision, record.schedule.epoch) == (True, 1)
+
+
+def test_a_training_that_gets_over_it_in_float32_is_finished(breaking):
+    job, listen, told = breaking
+
+    def heal(news):
+        listen(news)
+        if isinstance(news, Setback):
+            fill(job, 1.0)
+
+    result = train_fold(job, report=heal)
+    assert len(setbacks(told)) == 1
+    assert [record.epoch for record in epochs(told)] == [1, 2]
+    assert np.isfinite(result.loss_last)
