@@ -54,7 +54,7 @@ def arm(words: str | None) -> None:
 
 
 def _parse(words: str) -> _Armed:
-    place, count, *how = words.split(":")
+    place, count, *how = [*words.split(":"), ""] if ":" not in words else words.split(":")
     if how not in ([], ["alone"], ["stop"]) or not count.isdecimal() or int(count) < 1:
         raise ValueError(f"{VARIABLE}={words}: expected point[@subject]:count[:alone|:stop]")
     point, _, subject = place.partition("@")

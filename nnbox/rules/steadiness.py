@@ -18,7 +18,9 @@ LOOK_STEPS = 10
 def broke_down(losses: Sequence[float]) -> bool:
     """Whether ten steps in a row were left out.
 
-    Then training goes back to the last checkpoint and on in float32, once; the second time it ends. Source: own
+    Then training goes back to the last checkpoint and on in float32, once; the second time it ends.
+
+    Source: own
 
     Args:
         losses: of an epoch's steps so far, in order; those left out are not finite.

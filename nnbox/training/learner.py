@@ -73,7 +73,7 @@ class Learner:
     def judge(self, loss: Tensor) -> Tensor:
         """Have the next step left out if loss or gradients are not finite; return the loss, then not a number.
 
-        Nothing is waited for: a fused optimiser reads the verdict on its device (another one is waited for). fp16's loss
+        Nothing is waited for: a fused optimiser reads the verdict on its device (for another it is waited). fp16's loss
         scaling judges gradients by itself, since there some overflow is ordinary.
         """
         if self._scaler.is_enabled():

@@ -27,7 +27,7 @@ from nnbox.training.job import TrainingJob
 from nnbox.training.learner import Learner
 from nnbox.training.loader import WorkerPool
 from nnbox.training.progress import EpochRecord, Report, Setback, StepTimer, write_progress
-from nnbox.training.steadiness import BreakdownError, require_steady, settle
+from nnbox.training.steadiness import BreakdownError, on_host, require_steady, settle
 from nnbox.training.store import check_previous
 
 CHECKPOINT_SHARE = 0.05
@@ -257,17 +257,12 @@ def _save(job: TrainingJob, learner: Learner, progress: _Progress, *, now: bool 
         job_sha256=job.digest(),
         schedule=progress.schedule,
         history=tuple(progress.history),
-        losses=_on_host(progress.losses),
+        losses=on_host(progress.losses),
         loss_scaling=learner.loss_scaling,
         full_precision=progress.full_precision,
     )
     progress.saved_at = time.monotonic()
     progress.saving_seconds = progress.saved_at - started
-
-
-def _on_host(losses: list[Tensor]) -> tuple[float | None, ...]:
-    found = torch.stack(losses).tolist() if losses else ()
-    return tuple(loss if math.isfinite(loss) else None for loss in found)
 
 
 def _require_trainable(job: TrainingJob) -> None:

@@ -5,6 +5,7 @@ The rule is in `nnbox.rules.steadiness`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -54,6 +55,12 @@ def settle(losses: Sequence[Tensor], job: TrainingJob, epoch: int) -> tuple[floa
     if mean is None or broke_down(found):
         raise _breakdown(job, epoch, f"{left_out(found)} of {len(found)} steps")
     return mean, left_out(found)
+
+
+def on_host(losses: Sequence[Tensor]) -> tuple[float | None, ...]:
+    """Return losses as numbers, None for those of steps that were left out."""
+    found = torch.stack(list(losses)).tolist() if losses else ()
+    return tuple(loss if math.isfinite(loss) else None for loss in found)
 
 
 def _breakdown(job: TrainingJob, epoch: int, what: str) -> BreakdownError:
