@@ -18,6 +18,7 @@ from nnbox.records.events import Event
 
 CALM_SECONDS = 30.0
 """So long is nothing told of a subject that was just told of; the log has every step."""
+_LOST = "the log itself"
 Listener = Callable[[Severity | None, str], None]
 
 
@@ -77,14 +78,22 @@ class Journal:
             facts=facts or {},
             run=self.run,
         )
-        line = f"{entry.line()}\n".encode(errors="backslashreplace")
-        # One line is written whole and behind all others, whoever else writes at this moment.
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            with contextlib.suppress(OSError):  # a file system without locks
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            while line:
-                line = line[os.write(descriptor, line) :]
-        finally:
-            os.close(descriptor)
+            _append(self.path, f"{entry.line()}\n".encode(errors="backslashreplace"))
+        except OSError as error:  # a full disk, most often: what fails for it is to be heard, not the log
+            if _LOST not in self.told:
+                self.told[_LOST] = time.monotonic()
+                self.listener(Severity.WARNING, f"{self.path} cannot be written ({error.strerror}); it will have gaps")
         reached("told", event)
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Write one line whole and behind all others, whoever else writes at this moment."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        while line:
+            line = line[os.write(descriptor, line) :]
+    finally:
+        os.close(descriptor)

@@ -13,6 +13,7 @@ from nnbox.records.codec import digest
 from nnbox.records.dataset import Case
 from nnbox.records.plan import Plan
 from nnbox.records.results import Selection
+from nnbox.stages.completion import empty_sentence
 from nnbox.stages.context import Context
 from nnbox.stages.journal import Journal
 from nnbox.stages.receipts import Unit, file_state
@@ -33,11 +34,13 @@ class TaskPredictions:
         task: the folder's name in the archive.
         files: the label maps.
         expected: what the archive must hold for this task.
+        empty: cases whose label map holds background only.
     """
 
     task: str
     files: tuple[Path, ...]
     expected: tuple[ExpectedCase, ...]
+    empty: tuple[str, ...] = ()
 
 
 def package_model(context: Context, plan: Plan, selection: Selection) -> ModelBundle:
@@ -97,3 +100,6 @@ def submit(archive: Path, tasks: Sequence[TaskPredictions], journal: Journal) ->
         raise IncompleteOutputError(f"{archive} does not pass the check:", problems)
     names = ", ".join(item.task for item in tasks)
     journal.say("submission", f"submission: {archive} holds {len(expected)} cases of {names} and passes every check")
+    for item in tasks:
+        if item.empty:
+            journal.warn("empty_predictions", f"{item.task}: {empty_sentence(item.empty, len(item.files))}")

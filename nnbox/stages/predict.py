@@ -11,6 +11,7 @@ from nnbox.intake.take_in import take_in
 from nnbox.layouts.detect import detect, find_tasks, is_grand_challenge
 from nnbox.network.device import choose_device
 from nnbox.records.dataset import Case, Dataset
+from nnbox.stages.completion import background_only
 from nnbox.stages.context import Context, TakenIn, open_context
 from nnbox.stages.grand_challenge import predict_for_platform
 from nnbox.stages.intake import require_sound
@@ -69,7 +70,8 @@ def predict(options: PredictOptions, listener: Listener) -> tuple[Path, ...]:
             warn_left_out(context, options.intake.exclude)
             files = predict_all(context, taken, cases, Ensemble(bundle, device, settings))
             expected = expected_cases(root, bundle.manifest.task, cases, bundle.plan)
-            tasks.append(TaskPredictions(task=bundle.manifest.task, files=files, expected=expected))
+            empty = background_only(workspace.log, cases)
+            tasks.append(TaskPredictions(task=bundle.manifest.task, files=files, expected=expected, empty=empty))
         workspace = Workspace(options.output)
         archive = workspace.submission(tasks[0].task if len(tasks) == 1 else "submission")
         submit(archive, tasks, Journal(workspace.log, listener))

@@ -15,6 +15,7 @@ from nnbox.records.plan import Plan
 from nnbox.records.results import Selection
 from nnbox.stages.claims import Holder
 from nnbox.stages.clock import Stage, ending_recorded, stage
+from nnbox.stages.completion import background_only
 from nnbox.stages.context import Context, open_context
 from nnbox.stages.intake import Found, keep, take_in_dataset
 from nnbox.stages.job import Job
@@ -261,7 +262,10 @@ def _choose_and_predict(context: Context, job: Job) -> TaskOutcome:
     with stage(context, Stage.PREDICT, job.device):
         files = predict_all(context, job.taken, cases, Ensemble(bundle, job.device, settings))
     predictions = TaskPredictions(
-        task=plan.task, files=files, expected=expected_cases(context.root, plan.task, cases, plan)
+        task=plan.task,
+        files=files,
+        expected=expected_cases(context.root, plan.task, cases, plan),
+        empty=background_only(workspace.log, cases),
     )
     return TaskOutcome(workspace=workspace, plan=plan, selection=selection, predictions=predictions)
 

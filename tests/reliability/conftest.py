@@ -37,3 +37,12 @@ def tiny_data(tmp_path_factory):
     names = sorted(path.name.removesuffix(".nii.gz") for path in (folder / "labelsTr").iterdir())
     folder.with_name("splits.json").write_text(json.dumps([names[:2], names[2:]]))
     return folder
+
+
+@pytest.fixture(scope="session")
+def large_data(tiny_data, tmp_path_factory):
+    """The same with images that are larger, prepared, than any record of a run."""
+    folder = tmp_path_factory.mktemp("large") / "Task01_Tiny"
+    synthesize(folder, dataclasses.replace(TINY, shape_vox=((20, 21), (40, 41), (40, 41))), 0)
+    folder.with_name("splits.json").write_text(tiny_data.with_name("splits.json").read_text())
+    return folder

@@ -1,0 +1,97 @@
+"""A worker that is killed, starved or hangs is told with signal, memory and task, and its work tried again by one."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from nnbox.errors import ResourceError
+from nnbox.supervision import DEFAULT_SECONDS, VARIABLE, patience_seconds, supervised
+
+
+def die_once(task):
+    """Kill this process if nobody did so for this task before."""
+    mark, number = task
+    if number == 2 and not Path(mark).exists():
+        Path(mark).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def die(task):
+    if task == 2:
+        time.sleep(0.6)  # its memory is looked at meanwhile
+        os.kill(os.getpid(), signal.SIGKILL)
+    return task
+
+
+def starve(task):
+    if task == 2:
+        raise MemoryError
+    return task
+
+
+def hang(task):
+    if task == 2:
+        time.sleep(600)
+    return task
+
+
+def collect(work, tasks, count=2):
+    told, found = [], []
+    results = supervised(work, tasks, count, name=lambda task: f"case {task}", tell=told.append)
+    try:
+        for result in results:
+            found.append(result)
+    except ResourceError as error:
+        return found, told, str(error)
+    return found, told, None
+
+
+def test_everything_is_done_in_order():
+    assert collect(abs, list(range(-40, 0))) == ([*range(40, 0, -1)], [], None)
+
+
+def test_what_a_killed_worker_left_is_done_by_one_alone(tmp_path):
+    tasks = [(str(tmp_path / "mark"), number) for number in range(5)]
+    found, told, error = collect(die_once, tasks)
+    assert (found, error) == ([0, 1, 2, 3, 4], None)
+    assert len(told) == 1
+    assert "was killed by signal 9" in told[0]
+    assert "once more with one worker" in told[0]
+
+
+def test_a_task_that_kills_its_worker_again_is_named_with_signal_and_memory():
+    found, told, error = collect(die, list(range(5)))
+    assert found == [0, 1]
+    assert len(told) == 1
+    assert error.startswith("case 2: a worker process was killed by signal 9; the most that one was seen to hold is ")
+    assert " MB" in error
+    assert "What to do: give more memory" in error
+    assert ResourceError.exit_code == 5
+
+
+def test_a_worker_without_memory_is_tried_again_too():
+    found, told, error = collect(starve, list(range(5)))
+    assert found == [0, 1]
+    assert "ran out of memory" in told[0]
+    assert error.startswith("case 2: a worker process ran out of memory")
+
+
+def test_a_hung_worker_is_ended_and_its_task_named(monkeypatch):
+    monkeypatch.setenv(VARIABLE, "1.5")
+    found, told, error = collect(hang, list(range(3)))
+    assert found == [0, 1]
+    assert len(told) == 1
+    assert "case 2: a worker process has not finished anything for 1.5 seconds (NNBOX_WORKER_SECONDS)" in error
+
+
+def test_the_patience_is_an_hour_unless_said_otherwise(monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert patience_seconds() == DEFAULT_SECONDS == 3600
+    for words in ("0", "-1", "soon", "nan"):
+        monkeypatch.setenv(VARIABLE, words)
+        with pytest.raises(ResourceError, match="a positive number of seconds"):
+            patience_seconds()

@@ -1,0 +1,142 @@
+"""What fails outside of nnbox: it is told in words with an exit code, nothing is lost, and the same command goes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from tiny_runs import train_words
+
+from nnbox.submission.bundle import open_bundle, write_bundle
+
+SHORT = ("--configurations", "2d", "--folds", 0)
+
+
+def short_words(data, output, *more):
+    """Return the command of a run of one network."""
+    words = list(train_words(data, output, *more))
+    place = words.index("--configurations")
+    return (*words[:place], *SHORT, *words[place + 2 :])
+
+
+@pytest.fixture
+def data(tiny_data, tmp_path):
+    """A data set of the test's own."""
+    shutil.copytree(tiny_data, tmp_path / "data" / tiny_data.name, copy_function=shutil.copy2)
+    shutil.copy(tiny_data.with_name("splits.json"), tmp_path / "data")
+    return tmp_path / "data" / tiny_data.name
+
+
+@pytest.fixture(scope="module")
+def model(runs, tiny_data, tmp_path_factory):
+    """The model of a short run."""
+    out = tmp_path_factory.mktemp("model")
+    assert runs(*short_words(tiny_data, out)).code == 0
+    return out / "model"
+
+
+def is_told(run, code, *words):
+    """The run ended with that code, in words, and without a traceback; nothing of it lives on."""
+    assert run.code == code, run.said
+    assert "Traceback" not in run.said
+    for word in words:
+        assert word in run.said
+    assert run.left == ()
+
+
+# How large a file may become, and what is the first to be larger.
+FULL = {"preprocessing": (60_000, ".npy"), "a checkpoint": (600_000, "checkpoint-")}
+
+
+@pytest.mark.parametrize("stage", FULL)
+def test_a_full_disk_ends_a_run_with_5_and_the_same_command_goes_on(runs, large_data, tmp_path, stage):
+    limit, file = FULL[stage]
+    words = (*short_words(large_data, tmp_path), "--until", "train")
+    run = runs(*words, file_bytes=limit)
+    is_told(run, 5, file, "What to do")
+    assert not list(tmp_path.rglob(".part-*"))
+    again = runs(*words)
+    assert again.code == 0, again.said
+
+
+def test_a_full_disk_at_export_ends_predict_with_5_and_the_same_command_goes_on(runs, large_data, model, tmp_path):
+    words = ("predict", "--input", large_data, "--output", tmp_path, "--model", model, "--device", "cpu")
+    is_told(runs(*words, file_bytes=1500), 5, "smoke_00", "What to do")
+    assert not list((tmp_path / "predictions").iterdir())
+    again = runs(*words)
+    assert again.code == 0, again.said
+    assert "holds 2 cases" in again.said
+
+
+def test_an_image_that_vanishes_after_it_was_read_is_named(runs, data, tmp_path):
+    image = data / "imagesTr" / "smoke_003.nii.gz"
+    words = (*short_words(data, tmp_path / "out"), "--until", "preprocess")
+    run = runs.stopped(*words, fault="told@plan:1:stop", then=image.unlink)
+    is_told(run, 3, "imagesTr/smoke_003.nii.gz", "What to do")
+
+
+def test_a_test_image_that_vanishes_before_it_is_predicted_is_named(runs, data, model, tmp_path):
+    image = data / "imagesTs" / "smoke_006.nii.gz"
+    words = ("predict", "--input", data, "--output", tmp_path / "out", "--model", model, "--device", "cpu")
+    run = runs.stopped(*words, fault="told@intake:1:stop", then=image.unlink)
+    is_told(run, 3, "imagesTs/smoke_006.nii.gz", "What to do")
+    assert not list((tmp_path / "out").rglob("*.zip"))
+
+
+def test_a_damaged_prepared_file_is_prepared_again_and_it_is_said(runs, tiny_data, tmp_path):
+    words = (*short_words(tiny_data, tmp_path), "--until", "preprocess")
+    assert runs(*words).code == 0
+    file = tmp_path / "prepared" / "2d" / "smoke_002.image.npy"
+    others = {path: path.stat().st_mtime_ns for path in file.parent.iterdir() if "smoke_002" not in path.name}
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    run = runs(*words)
+    assert run.code == 0
+    assert "case smoke_002: prepared/2d/smoke_002.image.npy damaged or missing; prepared again" in run.said
+    assert file.read_bytes() == whole
+    assert {path: path.stat().st_mtime_ns for path in others} == others
+
+
+def test_a_case_whose_worker_is_killed_twice_is_named_and_the_others_are_kept(runs, tiny_data, tmp_path):
+    words = (*short_words(tiny_data, tmp_path), "--until", "preprocess")
+    run = runs(*words, NNBOX_FAULT_POINT="before rename@*/smoke_003.labels.npy:1:alone")
+    is_told(run, 5, "was killed by signal 9", "once more with one worker", "case smoke_003", "What to do")
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "prepared").rglob("*_001*")}
+    assert kept
+    assert runs(*words).code == 0
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+def test_a_prediction_that_is_lost_on_the_way_means_no_archive_and_7(runs, tiny_data, model, tmp_path):
+    words = ("predict", "--input", tiny_data, "--output", tmp_path, "--model", model, "--device", "cpu")
+    prediction = tmp_path / "predictions" / "smoke_005.nii.gz"
+    run = runs.stopped(*words, fault="told@predicted:2:stop", then=prediction.unlink)
+    is_told(run, 7, "smoke_005.nii.gz", "missing")
+    assert not list(tmp_path.rglob("*.zip"))
+    assert runs(*words).code == 0
+
+
+def test_predictions_of_background_only_are_flagged_in_log_and_at_the_end(runs, tiny_data, model, tmp_path):
+    words = ("predict", "--input", tiny_data, "--output", tmp_path / "out", "--device", "cpu")
+    words = (*words, "--model", blind(model, tmp_path))
+    for _ in range(2):  # the second time nothing is predicted, and it is said all the same
+        run = runs(*words)
+        assert run.code == 0, run.said
+        last = run.said[run.said.index("passes every check") :]
+        assert "2 of 2 predictions hold background only: smoke_005, smoke_006" in " ".join(last.split())
+    events = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+    assert [event["severity"] for event in events if event["event"] == "empty"] == ["warning"] * 2
+
+
+def blind(model, folder):
+    """Return a model whose networks give every class the same probability everywhere: the lowest, background, wins."""
+    seeing = open_bundle(model, folder)
+    weights = {}
+    for (name, fold), path in seeing.weights.items():
+        weights[name, fold] = folder / f"{name}-{fold}.safetensors"
+        save_file({key: np.zeros_like(value) for key, value in load_file(path).items()}, weights[name, fold])
+    write_bundle(folder / "blind", seeing.plan, seeing.selection, weights)
+    return folder / "blind"
