@@ -1,42 +1,10 @@
 """A worker that is killed, starved or hangs is told with signal, memory and task, and its work tried again by one."""
 
-import os
-import signal
-import time
-from pathlib import Path
-
 import pytest
+from failing_work import die, die_once, hang, starve
 
 from nnbox.errors import ResourceError
 from nnbox.supervision import DEFAULT_SECONDS, VARIABLE, patience_seconds, supervised
-
-
-def die_once(task):
-    """Kill this process if nobody did so for this task before."""
-    mark, number = task
-    if number == 2 and not Path(mark).exists():
-        Path(mark).touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return number
-
-
-def die(task):
-    if task == 2:
-        time.sleep(0.6)  # its memory is looked at meanwhile
-        os.kill(os.getpid(), signal.SIGKILL)
-    return task
-
-
-def starve(task):
-    if task == 2:
-        raise MemoryError
-    return task
-
-
-def hang(task):
-    if task == 2:
-        time.sleep(600)
-    return task
 
 
 def collect(work, tasks, count=2):
