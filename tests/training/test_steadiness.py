@@ -13,10 +13,11 @@ from safetensors.numpy import load_file
 from nnbox.errors import TrainingError
 from nnbox.rules.steadiness import MOST_IN_A_ROW
 from nnbox.training.checkpoint import read_checkpoint
+from nnbox.training.draw import sampling_plan
 from nnbox.training.learner import Learner
 from nnbox.training.loop import train_fold
 from nnbox.training.progress import EpochRecord, Setback
-from nnbox.training.sample import Sampler, sampling_plan
+from nnbox.training.sample import Sampler
 from nnbox.training.steadiness import is_sound, mark
 
 
