@@ -32,6 +32,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         reached("after rename", path)
         flush_to_disk(path.parent)
+    except OSError as error:
+        _name(error, path)
+        raise
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
@@ -56,10 +59,19 @@ def atomic_paths(paths: Sequence[Path]) -> Iterator[tuple[Path, ...]]:
             reached("before rename", path)
             temporary.replace(path)
             reached("after rename", path)
+    except OSError as error:
+        _name(error, paths[0])
+        raise
     finally:
         for temporary in temporaries:
             with contextlib.suppress(FileNotFoundError):
                 temporary.unlink()
+
+
+def _name(error: OSError, path: Path) -> None:
+    """Tell which file it is about where the system does not: a write that fails knows only a number."""
+    if error.filename is None:
+        error.filename = str(path)
 
 
 def replace_folder(new: Path, folder: Path) -> None:

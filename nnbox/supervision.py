@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -169,6 +170,7 @@ class _Workers:
             process.join(_LOOK_SECONDS)
         codes = [process.exitcode for process in self.known.values() if process.exitcode not in (0, None)]
         killed = [-code for code in codes if code is not None and code < 0]
+        killed.sort(key=lambda number: number == signal.SIGTERM)  # the pool itself ends the others so
         how = f"was killed by signal {killed[0]}" if killed else f"ended with exit code {codes[0] if codes else '?'}"
         return Loss(how=how, peak_bytes=self.peak_bytes)
 

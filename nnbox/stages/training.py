@@ -62,7 +62,7 @@ def _has_one_place(job: Job, schedule: Schedule) -> bool:
 
 def _train_here(context: Context, job: Job, agenda: Agenda, findings: Findings) -> None:
     """Train one network after the other in this process."""
-    with WorkerPool(context.workers) as pool:
+    with WorkerPool(context.workers, lambda sentence: context.journal.warn("worker_lost", sentence)) as pool:
         while True:
             if (turn := agenda.take()) is not None:
                 reporter = _Reporter(context, job, turn, findings)

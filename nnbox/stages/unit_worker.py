@@ -62,7 +62,7 @@ def carry_out(order: TrainingOrder) -> None:
         else:
             tell_epoch(context, job, news)
 
-    with WorkerPool(order.workers) as pool:
+    with WorkerPool(order.workers, lambda sentence: journal.warn("worker_lost", sentence)) as pool:
         train_unit(context, job, (order.configuration, order.fold), report, pool)
 
 

@@ -7,8 +7,10 @@ is not yet wanted waits in its worker.
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -17,11 +19,14 @@ from typing import Any, Self
 
 from nnbox.errors import DataError, NnboxError, ResourceError, TrainingError
 from nnbox.interruption import whole
+from nnbox.limits import memory_in_use_bytes
+from nnbox.supervision import VARIABLE, patience_seconds
 from nnbox.training.draw import SamplingPlan
 from nnbox.training.sample import Batch, Sampler
 from nnbox.training.worker import STOP, STOPPED, receive_arrays, receive_header, request_bytes, serve
 
 _JOIN_SECONDS = 5.0
+_log = logging.getLogger(__name__)
 PRELOADED_MODULE = "nnbox.training.worker"
 
 
@@ -39,9 +44,14 @@ class WorkerPool:
     made in this process.
     """
 
-    def __init__(self, count: int) -> None:
-        """Promise ``count`` workers; they are started when batches are first asked of them."""
-        self._count = count
+    def __init__(self, count: int, tell: Callable[[str], None] = _log.warning) -> None:
+        """Promise ``count`` workers; they are started when batches are first asked of them.
+
+        Args:
+            count: of them.
+            tell: is told, in a sentence, when one is lost and the others' work is done by a single new one.
+        """
+        self._count, self._tell = count, tell
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Self:
@@ -58,8 +68,28 @@ class WorkerPool:
         Raises:
             DataError: a prepared file is missing or damaged, or must not be used.
             TrainingError: a sample could not be made; names the case.
-            ResourceError: a worker was killed, or could not be started.
+            ResourceError: a worker was killed or hung, and then the only one, too; or none could be started.
         """
+        index = first
+        while True:
+            try:
+                with closing(self._batches(plan, index, last)) as made:  # type: ignore[type-var]
+                    for batch in made:
+                        index += 1
+                        yield batch
+            except _LostError as error:
+                if self._count == 1:
+                    raise ResourceError(
+                        f"{plan.unit}, batch {index}: {error}, though it worked alone. What to do: give more memory, "
+                        "then run the same command again; it continues from the last checkpoint."
+                    ) from None
+                self._tell(f"{plan.unit}, batch {index}: {error}. Now with one worker.")
+                self.abandon()
+                self._count = 1
+            else:
+                return
+
+    def _batches(self, plan: SamplingPlan, first: int, last: int) -> Iterator[Batch]:
         self._start()
         if not self._workers:
             sampler = Sampler(plan)
@@ -70,6 +100,8 @@ class WorkerPool:
         try:
             for index in range(first, last):
                 yield self._receive(self._workers[(index - first) % len(self._workers)])
+        except _LostError:
+            raise
         except (KeyboardInterrupt, SystemExit):
             self.abandon()  # a batch may be half received: what follows in its pipe makes no sense
             raise
@@ -109,6 +141,12 @@ class WorkerPool:
 
     def _receive(self, worker: _Worker) -> Batch:
         try:
+            patience = patience_seconds()
+            if not worker.connection.poll(patience):
+                worker.process.kill()
+                raise _LostError(
+                    f"a worker process gave no batch for {patience:g} seconds ({VARIABLE}) and counts as hung"
+                )
             header = receive_header(worker.connection)
             if "error" in header:
                 raise _error(header)
@@ -134,14 +172,17 @@ class WorkerPool:
         except (EOFError, OSError):
             self.close()  # a worker is lost; whoever reads from it hears of it first
 
-    def _lost(self, worker: _Worker) -> ResourceError:
+    def _lost(self, worker: _Worker) -> _LostError:
         worker.process.join(_JOIN_SECONDS)
         code = worker.process.exitcode
         how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
-        return ResourceError(
-            f"a worker process that prepares training batches {how}; most often memory ran out. "
-            "What to do: run the same command again with fewer --workers; it continues from the last checkpoint."
-        )
+        used = memory_in_use_bytes()
+        seen = "" if used is None else f"; {used / 1e6:.0f} MB are in use"
+        return _LostError(f"a worker process that prepares batches {how}{seen}; most often memory ran out")
+
+
+class _LostError(Exception):
+    """A worker is no longer there."""
 
 
 def _start_worker() -> _Worker:

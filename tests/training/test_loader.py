@@ -93,13 +93,43 @@ def test_a_sample_that_cannot_be_made_names_its_case(job, store, tmp_path, worke
         take(pool, plan)
 
 
-def test_a_killed_worker_is_told_with_its_signal_and_the_remedy(job):
-    with WorkerPool(2) as pool:
+def test_the_work_of_a_killed_worker_is_done_by_one_alone_and_the_batches_are_the_same(job):
+    told = []
+    with WorkerPool(0) as none, WorkerPool(2, told.append) as pool:
+        batches = pool.batches(sampling_plan(job), 0, 40)
+        first = next(batches)
+        os.kill(pool._workers[1].process.pid, signal.SIGKILL)
+        assert_same([first, *batches], take(none, sampling_plan(job), 0, 40))
+        assert len(pool._workers) == 1
+    assert len(told) == 1
+    assert "was killed by signal 9" in told[0]
+
+
+def test_a_worker_killed_alone_ends_the_training_in_words(job):
+    with WorkerPool(1) as pool:
         batches = pool.batches(sampling_plan(job), 0, 1000)
         next(batches)
-        os.kill(pool._workers[1].process.pid, signal.SIGKILL)
-        with pytest.raises(ResourceError, match=r"was killed by signal 9.*fewer --workers"):
+        os.kill(pool._workers[0].process.pid, signal.SIGKILL)
+        with pytest.raises(ResourceError, match=r"3d_fullres/fold_0, batch \d+: .* killed by signal 9.*What to do"):
             list(batches)
+
+
+def test_a_hung_worker_counts_as_lost(job, monkeypatch):
+    told = []
+
+    def tell(sentence):
+        told.append(sentence)
+        monkeypatch.setenv("NNBOX_WORKER_SECONDS", "600")  # the new worker is no faster than it is
+
+    with WorkerPool(0) as none, WorkerPool(2, tell) as pool:
+        batches = pool.batches(sampling_plan(job), 0, 40)
+        first = next(batches)
+        for worker in pool._workers:
+            os.kill(worker.process.pid, signal.SIGSTOP)
+        monkeypatch.setenv("NNBOX_WORKER_SECONDS", "0.5")
+        assert_same([first, *batches], take(none, sampling_plan(job), 0, 40))
+    assert len(told) == 1
+    assert "gave no batch for 0.5 seconds (NNBOX_WORKER_SECONDS) and counts as hung" in told[0]
 
 
 def test_closing_the_pool_ends_its_processes(job):
