@@ -138,3 +138,13 @@ def test_a_run_says_what_it_was_made_with_and_when_each_stage_was(finished):
     assert (units["epochs"], units["iterations"]) == (1, 2)
     assert events[-1].event == "finished" or len(events) > len(stages)
     json.dumps([dict(event.facts) for event in events])
+
+
+def test_a_log_that_cannot_be_written_is_said_once(tmp_path):
+    heard = []
+    journal = Journal(tmp_path / "absent" / "log.jsonl", lambda severity, sentence: heard.append((severity, sentence)))
+    journal.say("one", "the first")
+    journal.note("two", "the second")
+    journal.warn("three", "the third")
+    assert [sentence for _, sentence in heard if "cannot be written" in sentence] == [heard[0][1]]
+    assert [sentence for _, sentence in heard[1:]] == ["the first", "the third"]
