@@ -13,6 +13,7 @@ _PACKAGE = Path(nnbox.__file__).parent
 # Where the time of day is read, and what for. A new place is a decision: may what it does depend on a clock that jumps?
 _SHOWN = {
     "console.py": "when a run will be over",
+    "stages/claims.py": "since when something is claimed",
     "stages/inspect.py": "when the page was made",
     "stages/journal.py": "when an event happened",
     "stages/presence.py": "when a run was last seen",
