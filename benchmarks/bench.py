@@ -6,8 +6,9 @@ How to add rows: write a module ``rows_<topic>.py`` with a function ``rows(place
 what they returned. Import heavy libraries inside these functions: ``--list`` and other rows need not wait for them.
 
 * A row in this process is timed with one thread (variables of the environment, and threadpoolctl) and one untimed
-  round before. A row of whole commands (``threads=None``) starts processes with `Places.environment`, in which no
-  number of threads is set, and has no untimed round unless it asks for one.
+  round before; that neither side had more is checked: its processor time must not exceed the time that passed. A row of
+  whole commands (``threads=None``) starts processes with `Places.environment`, in which no number of threads is set,
+  and has no untimed round unless it asks for one.
 * ``Pair.before`` is called, untimed, before every timed call (to empty a folder, to drop a cache).
 * A callable whose time is not the whole call (a row about one part) returns ``Timed(seconds, result)``.
 * ``Pair.figures`` returns further numbers after the last round (sizes on disk, time of a part).
@@ -37,7 +38,8 @@ import table
 import threadpoolctl
 from row import Agreement, Pair, Places, Row, Timed
 
-TOPICS = ("rows_imaging", "rows_training", "rows_peer", "rows_step")
+TOPICS = ("rows_imaging", "rows_inference", "rows_training", "rows_peer", "rows_predict", "rows_step")
+_THREADS_TOLERANCE, _LONG_ENOUGH_SECONDS = 0.1, 0.02
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 
 
@@ -45,6 +47,7 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_G
 class _Times:
     reference: list[float] = field(default_factory=list)
     ours: list[float] = field(default_factory=list)
+    threads: float = 0.0
 
 
 def measure(row: Row, repetitions: int) -> dict[str, Any]:
@@ -56,6 +59,8 @@ def measure(row: Row, repetitions: int) -> dict[str, Any]:
             agreement = _compare(pair, _Times())
         for _ in range(repetitions):
             agreement = _compare(pair, times)
+    if row.threads is not None and times.threads > row.threads + _THREADS_TOLERANCE:
+        agreement = Agreement(f"{times.threads:.1f} threads were at work, {row.threads} was agreed", holds=False)
     slow, fast = median(times.reference), median(times.ours)
     return {
         "name": row.name,
@@ -96,16 +101,18 @@ def unmeasured(row: Row) -> dict[str, Any]:
 
 
 def _compare(pair: Pair, times: _Times) -> Agreement:
-    reference = _timed(pair.before, pair.reference, times.reference)
-    ours = _timed(pair.before, pair.ours, times.ours)
+    reference = _timed(pair.before, pair.reference, times.reference, times)
+    ours = _timed(pair.before, pair.ours, times.ours, times)
     return pair.agree(reference, ours)
 
 
-def _timed(before: Callable[[], None], work: Callable[[], Any], seconds: list[float]) -> Any:
+def _timed(before: Callable[[], None], work: Callable[[], Any], seconds: list[float], times: _Times) -> Any:
     before()
-    started = time.perf_counter()
+    busy, started = time.process_time(), time.perf_counter()
     result = work()
-    spent = time.perf_counter() - started
+    spent, busy = time.perf_counter() - started, time.process_time() - busy
+    if spent > _LONG_ENOUGH_SECONDS:
+        times.threads = max(times.threads, busy / spent)
     if isinstance(result, Timed):
         spent, result = result.seconds, result.result
     seconds.append(spent)

@@ -151,7 +151,7 @@ def label_map(kind: str, shape: tuple[int, ...], labels: int = 14) -> np.ndarray
     return found
 
 
-def _mixed_share(labels: np.ndarray) -> float:
+def mixed_share(labels: np.ndarray) -> float:
     corners = [
         labels[z : labels.shape[0] - 1 + z, y : labels.shape[1] - 1 + y, x : labels.shape[2] - 1 + x]
         for z in (0, 1)
@@ -180,7 +180,7 @@ def _labels(kind: str) -> Pair:
         reference=lambda: resize_segmentation(labels, new, order=1),
         ours=lambda: resample_labels(labels, new, order=1, separate_axis=None),
         agree=agree,
-        figures=lambda: {"foreground": float((labels > 0).mean()), "mixed cells": _mixed_share(labels)},
+        figures=lambda: {"foreground": float((labels > 0).mean()), "mixed cells": mixed_share(labels)},
     )
 
 

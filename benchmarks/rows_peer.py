@@ -6,11 +6,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from commands import nnbox, peer
 from row import Agreement, Pair, Places, Row, Timed
 from subset import make_subset
 
@@ -64,46 +64,24 @@ def rows(places: Places) -> list[Row]:
     ]
 
 
-def _nnbox(places: Places, *words: str | Path) -> None:
-    command = [Path(sys.executable).with_name("nnbox"), *words]
-    subprocess.run(command, env=places.environment, stdout=subprocess.DEVNULL, check=True)
-
-
-def _peer(places: Places, folder: Path, *words: str) -> None:
-    environment = {
-        **places.environment,
-        "nnUNet_raw": str(folder / "raw"),
-        "nnUNet_preprocessed": str(folder / "preprocessed"),
-        "nnUNet_results": str(folder / "results"),
-    }
-    assert places.peer is not None
-    subprocess.run(
-        [places.peer / words[0], *words[1:]],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        check=True,
-    )
-
-
 def _preprocess(places: Places) -> Pair:
     work = places.work / "preprocess"
     shutil.rmtree(work, ignore_errors=True)
-    root, out, peer = work / _TASK, work / "out", work / "peer"
+    root, out, theirs = work / _TASK, work / "out", work / "peer"
     source = places.data / _TASK
     cases = sorted(path.name.removesuffix(".nii.gz") for path in (source / "imagesTr").glob("hippo*.nii.gz"))[:_CASES]
     make_subset(source, root, cases, [])
-    _link_as_raw(root, peer / "raw" / "Dataset004_Hippocampus")
+    _link_as_raw(root, theirs / "raw" / "Dataset004_Hippocampus")
 
     def clean() -> None:
         shutil.rmtree(out, ignore_errors=True)
-        shutil.rmtree(peer / "preprocessed", ignore_errors=True)
+        shutil.rmtree(theirs / "preprocessed", ignore_errors=True)
         os.sync()
 
     def reference() -> Path:
         configurations = ("-c", "2d", "3d_fullres", "-npfp", "2", "-np", "2", "2")
-        _peer(places, peer, "nnUNetv2_plan_and_preprocess", "-d", "4", *configurations)
-        return peer / "preprocessed" / "Dataset004_Hippocampus"
+        peer(places, theirs, "nnUNetv2_plan_and_preprocess", "-d", "4", *configurations)
+        return theirs / "preprocessed" / "Dataset004_Hippocampus"
 
     shapes: list[Sequence[int]] = []
 
@@ -113,7 +91,7 @@ def _preprocess(places: Places) -> Pair:
 
     def ours() -> Path:
         options = ("--until", "preprocess", "--configurations", "2d", "3d_fullres", "--device", "cpu")
-        _nnbox(places, "train", "--input", root, "--output", out, *options)
+        nnbox(places, "train", "--input", root, "--output", out, *options)
         return out
 
     return Pair(
@@ -161,8 +139,8 @@ def _megabytes(folder: Path) -> float:
 
 def _help(places: Places) -> Pair:
     return Pair(
-        reference=lambda: _peer(places, places.work, "nnUNetv2_predict", "--help"),
-        ours=lambda: _nnbox(places, "--help"),
+        reference=lambda: peer(places, places.work, "nnUNetv2_predict", "--help"),
+        ours=lambda: nnbox(places, "--help"),
     )
 
 

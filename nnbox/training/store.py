@@ -3,6 +3,9 @@
 Beside ``<case>.json`` (`PreparedCase`) lie ``<case>.image.npy`` (float32 channel, z, y, x), ``<case>.labels.npy``
 (int16 z, y, x; -1 outside) and ``<case>.voxels.npy`` (int32 rows: label, z, y, x): a draw of each label's voxels, so
 that a patch with a given class is found at once. A previous stage's label maps lie in a store of their own.
+
+Blocks of zeros (most of a label map, the outside of a masked image) are holes in a file: they take no space on disk,
+and are read as what they are.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from nnbox.imaging.prepare import PreparedArrays
 
 MOST_VOXELS_PER_LABEL = 10_000
+_BLOCK_BYTES = 4096
 
 
 def store_paths(folder: Path, case: str) -> tuple[Path, ...]:
@@ -208,20 +212,35 @@ def _write_array(path: Path, array: NDArray[Any]) -> str:
     """Write a ``.npy`` file of a C-contiguous array; return the digest of its bytes, which are in memory anyway."""
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(array))
-    return _write(path, head.getvalue(), array.reshape(-1).view(np.uint8).data)
+    values = array.reshape(-1).view(np.uint8)
+    digest = hashlib.sha256(head.getvalue())
+    digest.update(values.data)
+    with path.open("wb") as stream:
+        stream.write(head.getvalue())
+        _write_with_holes(stream, values)
+    return digest.hexdigest()
+
+
+def _write_with_holes(stream: BinaryIO, values: NDArray[np.uint8]) -> None:
+    """Write bytes to the end of a file, but step over whole blocks of zeros. Source: own."""
+    begin = stream.tell()
+    lead = min(-begin % _BLOCK_BYTES, values.size)  # up to where a block of the file begins
+    stream.write(values[:lead].data)
+    whole = lead + (values.size - lead) // _BLOCK_BYTES * _BLOCK_BYTES
+    blocks = values[lead:whole].reshape(-1, _BLOCK_BYTES)
+    is_kept = np.concatenate(([False], blocks.any(axis=1), [False]))
+    edges = np.flatnonzero(is_kept[1:] != is_kept[:-1])
+    for first, last in edges.reshape(-1, 2).tolist():
+        stream.seek(begin + lead + first * _BLOCK_BYTES)
+        stream.write(blocks[first:last].data)
+    stream.seek(begin + whole)
+    stream.write(values[whole:].data)
+    stream.truncate()
 
 
 def _write_text(path: Path, text: str) -> str:
-    return _write(path, text.encode())
-
-
-def _write(path: Path, *parts: bytes | memoryview) -> str:
-    digest = hashlib.sha256()
-    with path.open("wb") as stream:
-        for part in parts:
-            digest.update(part)
-            stream.write(part)
-    return digest.hexdigest()
+    path.write_bytes(text.encode())
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _map(path: Path, case: str) -> NDArray[Any]:

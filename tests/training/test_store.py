@@ -43,6 +43,30 @@ def test_what_is_written_is_read_back(tmp_path, tiny):
     assert case_record(tmp_path, "a case") == store_paths(tmp_path, "a case")[-1]
 
 
+@pytest.mark.parametrize("shape", [(3, 5, 7), (16, 33, 65), (40, 64, 64)])
+@pytest.mark.parametrize("filled", [slice(0, 0), slice(0, 2), slice(1, 3), slice(-1, None), slice(None)])
+def test_blocks_of_zeros_are_read_back_as_zeros(tmp_path, tiny, shape, filled):
+    image, labels = np.zeros((2, *shape), np.float32), np.zeros(shape, np.int16)
+    image[1, filled], labels[filled] = 1.5, -1
+    arrays = dataclasses.replace(tiny.case(1), image=image, labels=labels)
+    states = write_to_stores((tmp_path,), "case", arrays, tiny.grid(shape))
+    np.testing.assert_array_equal(load_image(tmp_path, "case"), image)
+    np.testing.assert_array_equal(load_labels(tmp_path, "case"), labels)
+    for path, state in states.items():
+        assert state.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_blocks_of_zeros_take_no_space(tmp_path, tiny):
+    shape = (64, 128, 128)
+    labels = np.zeros(shape, np.int16)
+    labels[30:32] = 1
+    arrays = dataclasses.replace(tiny.case(1), image=np.ones((1, *shape), np.float32), labels=labels)
+    write_prepared(tmp_path, "case", arrays, tiny.grid(shape))
+    image, mask = (path.stat() for path in store_paths(tmp_path, "case")[:2])
+    assert mask.st_blocks * 512 < mask.st_size / 8
+    assert image.st_blocks * 512 >= image.st_size
+
+
 def test_stores_that_prepare_alike_hold_one_file_under_two_names(tmp_path, tiny):
     arrays = tiny.case(1)
     folders = (tmp_path / "2d", tmp_path / "3d")

@@ -1,0 +1,129 @@
+"""Run by the other tool's Python: a model folder of its own kind around a network of ours.
+
+``peer_model.py DESCRIPTION WEIGHTS FOLDER``: the description (JSON) is a configuration of our plan, the weights (npz)
+are our network's. Its own class builds the network, so a weight without a place, or a place without a weight, is an
+error: what both sides compute is the same.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+_RESAMPLE = {
+    "data": {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None},
+    "seg": {"is_seg": True, "order": 1, "order_z": 0, "force_separate_z": None},
+    "probabilities": {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None},
+}
+
+
+def main() -> None:
+    description, weights, folder = json.loads(Path(sys.argv[1]).read_text()), np.load(sys.argv[2]), Path(sys.argv[3])
+    topology = description["topology"]
+    labels = {"background": 0, **{f"label {value}": value for value in range(1, topology["classes"])}}
+    dataset = {"channel_names": {"0": "MRI"}, "labels": labels, "numTraining": 1, "file_ending": ".nii.gz"}
+    plans = _plans(description)
+    manager = PlansManager(plans)
+    configuration = manager.get_configuration("3d_fullres")
+    network = nnUNetTrainer.build_network_architecture(
+        manager, configuration, topology["input_channels"], topology["classes"], enable_deep_supervision=False
+    )
+    network.load_state_dict(_translated(network.state_dict(), weights))
+    (folder / "fold_0").mkdir(parents=True)
+    (folder / "plans.json").write_text(json.dumps(plans))
+    (folder / "dataset.json").write_text(json.dumps(dataset))
+    checkpoint = {
+        "trainer_name": "nnUNetTrainer",
+        "init_args": {"configuration": "3d_fullres"},
+        "inference_allowed_mirroring_axes": (0, 1, 2),
+        "network_weights": network.state_dict(),
+    }
+    torch.save(checkpoint, folder / "fold_0" / "checkpoint_final.pth")
+
+
+def _translated(state: dict[str, torch.Tensor], weights: Any) -> dict[str, torch.Tensor]:
+    """Give every tensor of theirs ours; what ours has not (two kinds of bias) is 0, deep heads stay unused."""
+    found = {}
+    levels = sum(name.startswith("decoder.transpconvs") and name.endswith("weight") for name in state) + 1
+    for name, tensor in state.items():
+        parts = name.split(".")
+        if ".encoder." in name or ".all_modules." in name:
+            found[name] = None  # second names of the same tensors
+        elif parts[1] == "stages":
+            stage = int(parts[2])
+            level, kind = (stage, "encoder") if parts[0] == "encoder" else (levels - 2 - stage, "decoder")
+            block = parts[parts.index("convs") + 1]
+            found[name] = torch.from_numpy(weights[f"{kind}.{level}.{block}.{parts[-2]}.{parts[-1]}"])
+        elif parts[1] == "transpconvs" and parts[-1] == "weight":
+            found[name] = torch.from_numpy(weights[f"up.{levels - 2 - int(parts[2])}.weight"])
+        elif parts[1] == "seg_layers" and parts[-1] == "weight" and int(parts[2]) == levels - 2:
+            found[name] = torch.from_numpy(weights["head.weight"])
+        else:
+            found[name] = torch.zeros_like(tensor)
+    for name in [name for name, tensor in found.items() if tensor is None]:
+        first = name.replace("decoder.encoder.", "encoder.")
+        first = first.replace(".all_modules.0.", ".conv.").replace(".all_modules.1.", ".norm.")
+        found[name] = found[first]
+    return found
+
+
+def _plans(description: dict[str, Any]) -> dict[str, Any]:
+    topology = description["topology"]
+    levels = len(topology["features"])
+    network = {
+        "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+        "arch_kwargs": {
+            "n_stages": levels,
+            "features_per_stage": topology["features"],
+            "conv_op": "torch.nn.modules.conv.Conv3d",
+            "kernel_sizes": topology["kernels"],
+            "strides": topology["strides"],
+            "n_conv_per_stage": [2] * levels,
+            "n_conv_per_stage_decoder": [2] * (levels - 1),
+            "conv_bias": True,
+            "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+            "norm_op_kwargs": {"eps": 1e-05, "affine": True},
+            "dropout_op": None,
+            "dropout_op_kwargs": None,
+            "nonlin": "torch.nn.LeakyReLU",
+            "nonlin_kwargs": {"inplace": True},
+        },
+        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+    }
+    configuration = {
+        "data_identifier": "nnUNetPlans_3d_fullres",
+        "preprocessor_name": "DefaultPreprocessor",
+        "batch_size": description["batch_size"],
+        "patch_size": description["patch_size"],
+        "median_image_size_in_voxels": description["median_shape"],
+        "spacing": description["spacing_mm"],
+        "normalization_schemes": ["ZScoreNormalization"],
+        "use_mask_for_norm": [False],
+        "batch_dice": False,
+        "architecture": network,
+    }
+    for what, options in _RESAMPLE.items():
+        configuration[f"resampling_fn_{what}"] = "resample_data_or_seg_to_shape"
+        configuration[f"resampling_fn_{what}_kwargs"] = options
+    return {
+        "dataset_name": "Dataset004_Hippocampus",
+        "plans_name": "nnUNetPlans",
+        "image_reader_writer": "SimpleITKIO",
+        "transpose_forward": [0, 1, 2],
+        "transpose_backward": [0, 1, 2],
+        "experiment_planner_used": "ExperimentPlanner",
+        "label_manager": "LabelManager",
+        "foreground_intensity_properties_per_channel": {"0": {}},
+        "configurations": {"3d_fullres": configuration},
+    }
+
+
+if __name__ == "__main__":
+    main()
