@@ -7,21 +7,17 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from bundles import write_random_bundle
 from commands import peer_environment
 from first_read import seconds_to_first_read
 from row import Agreement, Pair, Places, Row, Timed
 
-if TYPE_CHECKING:
-    from nnbox.records.plan import ConfigurationPlan, Plan
-
 _HERE = Path(__file__).resolve().parent
 _TASK, _CASES = "Task04_Hippocampus", 20
-_EQUAL = 0.97
+_EQUAL = 0.999
 
 
 def rows(places: Places) -> list[Row]:
@@ -56,7 +52,7 @@ class _Sides:
     def __init__(self, places: Places, work: Path) -> None:
         assert places.peer is not None
         shutil.rmtree(work, ignore_errors=True)
-        self.images, self.ours, self.theirs = work / "images", work / "ours", work / "theirs"
+        self.work, self.images, self.ours, self.theirs = work, work / "images", work / "ours", work / "theirs"
         self.images.mkdir(parents=True)
         source = places.data / _TASK / "imagesTr"
         for path in sorted(source.glob("hippo*.nii.gz"))[:_CASES]:
@@ -65,25 +61,52 @@ class _Sides:
         self._environment = peer_environment(places, work)
         self._python = places.peer / "python"
         self._models(work)
-        self.our_words = ("predict", "--input", self.images, "--output", self.ours, "--device", "cpu")
-        self.our_words += ("--model", work / "model")
-        self.their_words = ("-i", self.images, "-o", self.theirs, "-m", work / "their_model", "-f", "0")
-        self.their_words += ("-device", "cpu", "--disable_progress_bar")
 
-    def run(self, who: str) -> dict[str, float]:
+    def agreement(self) -> Agreement:
+        """Compare the label maps of both commands on two images without mirroring.
+
+        With mirroring they are not the same: ours averages probabilities, theirs averages what precedes them.
+        """
+        from nnbox.imaging.io import read_labels
+
+        two = self.images.with_name("two")
+        two.mkdir()
+        for path in sorted(self.images.iterdir())[:2]:
+            (two / path.name).symlink_to(path)
+        self.run("ours", two, "--no-mirroring")
+        self.run("theirs", two, "--disable_tta")
+        equal = voxels = 0
+        for path in sorted(self.theirs.glob("*.nii.gz")):
+            theirs, ours = (read_labels(found)[0] for found in (path, next(self.ours.rglob(path.name))))
+            equal, voxels = equal + int((theirs == ours).sum()), voxels + theirs.size
+        self.clean()
+        words = f"without mirroring labels equal on {equal / voxels:.3%} of voxels"
+        return Agreement(words, holds=equal / voxels >= _EQUAL)
+
+    def run(self, who: str, images: Path, *more: str) -> dict[str, float]:
         """Run one side's command under the clock; return its two figures."""
-        words, python = (self.our_words, sys.executable) if who == "ours" else (self.their_words, self._python)
-        report = self.images.parent / f"{who}.json"
-        command = [python, _HERE / "watched_predict.py", who, report, *words]
-        subprocess.run(command, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-        return json.loads(report.read_text())
+        report = self.work / f"{who}.json"
+        python = sys.executable if who == "ours" else self._python
+        command = [python, _HERE / "watched_predict.py", who, report, *self._words(who, images), *more]
+        log = subprocess.DEVNULL
+        subprocess.run(command, env=self._environment, stdout=log, stderr=log, check=True)
+        found: dict[str, float] = json.loads(report.read_text())
+        return found
 
     def first_read(self, who: str) -> float:
+        """Start one side's command as a shell does; return the seconds to its first read of an image."""
+        program = self._python.with_name("nnUNetv2_predict_from_modelfolder")
         if who == "ours":
-            command = [Path(sys.executable).with_name("nnbox"), *self.our_words]
-        else:
-            command = [self._python.with_name("nnUNetv2_predict_from_modelfolder"), *self.their_words]
+            program = Path(sys.executable).with_name("nnbox")
+        command = [program, *self._words(who, self.images)]
         return seconds_to_first_read(command, self.images, self._environment)
+
+    def _words(self, who: str, images: Path) -> list[str | Path]:
+        if who == "ours":
+            words: list[str | Path] = ["predict", "--input", images, "--output", self.ours]
+            return [*words, "--model", self.work / "model", "--device", "cpu"]
+        words = ["-i", images, "-o", self.theirs, "-m", self.work / "their_model", "-f", "0"]
+        return [*words, "-device", "cpu", "--disable_progress_bar"]
 
     def clean(self) -> None:
         for folder in (self.ours, self.theirs):
@@ -97,73 +120,30 @@ class _Sides:
         fingerprints = _HERE.parent.parent / "shared/reference/msd_fingerprints.json"
         _, plan = plan_from_file(fingerprints, _TASK, "2019", None)
         configuration = plan.configuration("3d_fullres")
-        state = _write_bundle(work, plan, configuration)
+        state = write_random_bundle(work, plan, configuration)
         np.savez(work / "weights.npz", **state)
         (work / "configuration.json").write_text(json.dumps(encode(configuration)))
         script = [self._python, _HERE / "peer_model.py", work / "configuration.json", work / "weights.npz"]
         subprocess.run([*script, work / "their_model"], env=self._environment, check=True)
 
 
-def _write_bundle(work: Path, plan: Plan, configuration: ConfigurationPlan) -> dict[str, np.ndarray]:
-    """Write a bundle of one network with random weights into ``work/model``; return the weights."""
-    from safetensors.torch import save_file
-
-    from nnbox.network.unet import build_network
-    from nnbox.records.results import Selection
-    from nnbox.submission.bundle import write_bundle
-
-    selection = Selection(
-        task=plan.task,
-        candidate=configuration.name,
-        members=(configuration.name,),
-        folds={configuration.name: (0,)},
-        partial=True,
-        mean_dice=None,
-        mean_dice_per_label=(None,) * len(plan.labels),
-        reason="random weights",
-        postprocessing=(),
-        trials=(),
-    )
-    state = build_network(configuration.topology, seed=5).state_dict()
-    save_file(state, work / "weights.safetensors")
-    plan = replace(plan, trainable=True, why_not_trainable=None)
-    write_bundle(work / "model", plan, selection, {(configuration.name, 0): work / "weights.safetensors"})
-    return {name: tensor.numpy() for name, tensor in state.items()}
-
-
 def _predict(places: Places) -> Pair:
     sides = _Sides(places, places.work / "predict")
+    agreement = sides.agreement()
     figures: dict[str, float] = {}
 
     def run(who: str) -> None:
-        found = sides.run(who)
+        found = sides.run(who, sides.images)
         figures[f"s of forward passes, {who}"] = found["forward"]
         figures[f"s to the first pass, {who}"] = found["first"]
 
     return Pair(
         reference=lambda: run("theirs"),
         ours=lambda: run("ours"),
-        agree=lambda *_: _same_labels(sides),
-        before=lambda: None,
+        agree=lambda *_: agreement,
+        before=sides.clean,
         figures=lambda: figures,
     )
-
-
-def _same_labels(sides: _Sides) -> Agreement:
-    """Compare label maps: ours averages probabilities over mirrored passes, theirs averages what precedes them."""
-    from nnbox.imaging.io import read_labels
-
-    equal = voxels = 0
-    for image in sorted(sides.images.iterdir()):
-        name = image.name.replace("_0000.nii.gz", ".nii.gz")
-        (theirs, _), (ours, _) = (read_labels(folder / name) for folder in (sides.theirs, _label_folder(sides.ours)))
-        equal, voxels = equal + int((theirs == ours).sum()), voxels + theirs.size
-    sides.clean()
-    return Agreement(f"labels equal on {equal / voxels:.2%} of voxels", holds=equal / voxels >= _EQUAL)
-
-
-def _label_folder(output: Path) -> Path:
-    return next(output.rglob("*.nii.gz")).parent
 
 
 def _first_read(places: Places) -> Pair:

@@ -22,7 +22,7 @@ def record(entry: dict[str, Any], *, device: str, folder: Path = RESULTS) -> Non
     """Put a row's entry into today's results; an earlier one of the same name is replaced."""
     path = folder / f"{time.strftime('%Y-%m-%d')}-{device}.json"
     document = json.loads(path.read_text()) if path.exists() else {"rows": []}
-    entry = {**entry, "measured": time.strftime("%Y-%m-%dT%H:%M:%S"), "commit": _commit()}
+    entry = {**entry, "measured": time.strftime("%Y-%m-%dT%H:%M:%S"), "commit": commit()}
     document = {
         "device": device,
         "machine": machine(),
@@ -54,7 +54,8 @@ def _version(library: str) -> str | None:
         return None
 
 
-def _commit() -> str:
+def commit() -> str:
+    """Return what git calls this checkout, or nothing."""
     command = ["git", "describe", "--always", "--dirty"]
     try:
         return subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False).stdout.strip()
