@@ -18,7 +18,7 @@ OUT    ?= build
 PEER   ?= $(OUT)/peer
 FUZZ_SECONDS ?= 60
 
-.PHONY: env lint format types test bad-input fuzz smoke real real-learn bench bench-peer bench-gpu image image-test lock clean
+.PHONY: env lint format types test bad-input fuzz smoke real real-learn bench bench-peer bench-gpu soak image image-test lock clean
 
 env: $(READY)
 
@@ -81,6 +81,10 @@ bench-peer: env $(PEER)/.ready
 bench-gpu: env
 	$(BIN)/python benchmarks/gpu.py
 	$(BIN)/python benchmarks/gpu_table.py
+
+# A large scan, 200 epochs, 500 cases: memory and open files seen from outside. Long; not in CI.
+soak: env
+	$(BIN)/python benchmarks/soak.py --work $(OUT)/soak $(if $(ONLY),--only '$(ONLY)')
 
 # torch is named again with it: left to itself pip would put a newer one, made for CUDA, in its place.
 $(PEER)/.ready:

@@ -166,7 +166,7 @@ def main() -> None:
     if not rows:
         sys.exit("bench: no such row (see --list)")
     places.work.mkdir(parents=True, exist_ok=True)
-    wrong = []
+    wrong, began = [], time.monotonic()
     for row in rows:
         entry = unmeasured(row) if row.missing else measure(row, arguments.repetitions or row.repetitions)
         print(table.line(entry), flush=True)
@@ -174,7 +174,11 @@ def main() -> None:
             wrong.append(row.name)
         elif not arguments.no_write:
             table.record(entry, device=arguments.device)
+    spent = time.monotonic() - began
+    print(f"{len(rows)} rows in {spent / 60:.1f} minutes")
     if not arguments.no_write:
+        if pattern is None and arguments.repetitions is None:
+            table.record_total(table.COMMANDS[peer is not None], spent, device=arguments.device)
         table.write()
     if wrong:
         sys.exit(f"bench: no agreement in {', '.join(wrong)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import select
@@ -41,7 +42,8 @@ def seconds_to_first_read(command: Sequence[str | Path], folder: Path, environme
         raise RuntimeError(f"{command[0]} read nothing in {folder}; its exit code is {running.poll()}")
     finally:
         os.close(watch)
-        os.killpg(running.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
         running.wait()
 
 

@@ -60,7 +60,11 @@ def _translated(state: dict[str, torch.Tensor], weights: Any) -> dict[str, torch
             stage = int(parts[2])
             level, kind = (stage, "encoder") if parts[0] == "encoder" else (levels - 2 - stage, "decoder")
             block = parts[parts.index("convs") + 1]
-            found[name] = torch.from_numpy(weights[f"{kind}.{level}.{block}.{parts[-2]}.{parts[-1]}"])
+            values = weights[f"{kind}.{level}.{block}.{parts[-2]}.{parts[-1]}"]
+            if kind == "decoder" and block == "0" and values.ndim == 5:
+                # Ours reads the skip connection first, theirs what comes from below.
+                values = np.roll(values, values.shape[1] // 2, axis=1)
+            found[name] = torch.from_numpy(values)
         elif parts[1] == "transpconvs" and parts[-1] == "weight":
             found[name] = torch.from_numpy(weights[f"up.{levels - 2 - int(parts[2])}.weight"])
         elif parts[1] == "seg_layers" and parts[-1] == "weight" and int(parts[2]) == levels - 2:

@@ -132,8 +132,11 @@ def _cases(work: Path) -> tuple[Course, dict[str, float], bool]:
     from nnbox.stages.planning import plan_from_data
 
     data = _synthesized(work / "data")
-    _, plan = plan_from_data(data, IntakeOptions(), "2019", 0.003, 1, lambda severity, sentence: None)
-    write_random_bundle(work, plan, plan.configuration("3d_fullres"))
+    _, plan = plan_from_data(data, IntakeOptions(), "2019", 0.04, 1, lambda severity, sentence: None)
+    configuration = plan.configuration("3d_fullres")
+    few = tuple(4 * 2**level for level, _ in enumerate(configuration.topology.features))
+    configuration = replace(configuration, topology=replace(configuration.topology, features=few))
+    write_random_bundle(work, replace(plan, configurations=(configuration,)), configuration)
     (work / "images").mkdir()
     images = sorted((data / "imagesTr").glob("*.nii.gz"))[:_IMAGES]
     for number in range(_CASES):

@@ -15,23 +15,38 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 README = HERE / "README.md"
 BEGIN, END = "<!-- table: begin (make bench) -->", "<!-- table: end -->"
+COMMANDS = ("make bench", "make bench-peer")
 _LIBRARIES = ("numpy", "scipy", "torch", "SimpleITK", "scikit-image", "batchgenerators")
 
 
 def record(entry: dict[str, Any], *, device: str, folder: Path = RESULTS) -> None:
     """Put a row's entry into today's results; an earlier one of the same name is replaced."""
-    path = folder / f"{time.strftime('%Y-%m-%d')}-{device}.json"
-    document = json.loads(path.read_text()) if path.exists() else {"rows": []}
+    document = _todays(device, folder)
     entry = {**entry, "measured": time.strftime("%Y-%m-%dT%H:%M:%S"), "commit": commit()}
-    document = {
-        "device": device,
-        "machine": machine(),
-        "rows": sorted(
-            [*(row for row in document["rows"] if row["name"] != entry["name"]), entry], key=lambda row: row["name"]
-        ),
-    }
+    others = [row for row in document["rows"] if row["name"] != entry["name"]]
+    _keep(device, folder, {**document, "rows": sorted([*others, entry], key=lambda row: row["name"])})
+
+
+def record_total(command: str, seconds: float, *, device: str) -> None:
+    """Put into today's results how long a command took for all its rows."""
+    document = _todays(device, RESULTS)
+    total = {"seconds": round(seconds), "measured": time.strftime("%Y-%m-%dT%H:%M:%S")}
+    _keep(device, RESULTS, {**document, "totals": {**document.get("totals", {}), command: total}})
+
+
+def _path(device: str, folder: Path) -> Path:
+    return folder / f"{time.strftime('%Y-%m-%d')}-{device}.json"
+
+
+def _todays(device: str, folder: Path) -> dict[str, Any]:
+    path = _path(device, folder)
+    return json.loads(path.read_text()) if path.exists() else {"rows": []}
+
+
+def _keep(device: str, folder: Path, document: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    document = {"device": device, **document, "machine": machine()}
+    _path(device, folder).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
 def machine() -> dict[str, Any]:
@@ -112,16 +127,35 @@ def markdown(entries: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def totals() -> str:
+    """Return in words how long the two commands took last, each for all its rows."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(RESULTS.glob("*.json")):
+        found |= json.loads(path.read_text()).get("totals", {})
+    words = [
+        f"`{command}`: {found[command]['seconds'] / 60:.1f} minutes ({found[command]['measured'][:10]})"
+        if command in found
+        else f"`{command}`: not measured"
+        for command in COMMANDS
+    ]
+    return f"All rows at once took: {'; '.join(words)}."
+
+
+def rendered() -> str:
+    """Return what stands between the markers: the table, and how long it took."""
+    return f"{markdown(newest())}\n\n{totals()}"
+
+
 def write() -> None:
     """Put the table between the markers of the README."""
-    README.write_text(with_table(README.read_text(), markdown(newest())))
+    README.write_text(with_table(README.read_text(), rendered()))
 
 
-def with_table(text: str, rendered: str) -> str:
+def with_table(text: str, table: str) -> str:
     """Return a text with the table between its markers."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{rendered}\n\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
 
 
 def _met(entry: dict[str, Any]) -> str:
