@@ -78,7 +78,8 @@ class Learner:
         """
         if self._scaler.is_enabled():
             return loss
-        sound = is_sound(loss, [parameter.grad for parameter in self._parameters if parameter.grad is not None])
+        parameters = self.network.parameters()
+        sound = is_sound(loss, [parameter.grad for parameter in parameters if parameter.grad is not None])
         if self.engine.fused_adam:
             self._optimizer.found_inf = (~sound).float()  # type: ignore[attr-defined] # as loss scaling does
         else:
