@@ -6,6 +6,7 @@
 #   make env   (first time)              -      1.0*
 #   make lint types                      1      0.3*
 #   make smoke                           4      2.3*
+#   make smoke-budget                    7      not measured (6 by construction)
 #   make test                           15      7.1*
 #   make image-test                     10      3.0
 #   make real  (not in CI)              30     31*  before its CT part was cut from five folds to two; since: not measured
@@ -18,7 +19,7 @@ OUT    ?= build
 PEER   ?= $(OUT)/peer
 FUZZ_SECONDS ?= 60
 
-.PHONY: env lint format types test bad-input fuzz smoke real real-learn bench bench-peer bench-gpu soak image image-test lock clean
+.PHONY: env lint format types test bad-input fuzz smoke smoke-budget real real-learn bench bench-peer bench-gpu soak image image-test lock clean
 
 env: $(READY)
 
@@ -59,6 +60,10 @@ bad-input: env
 # The whole line on a synthetic data set whose plan has all four configurations; fails unless it learned (tests/smoke).
 smoke: env
 	PYTHONPATH=benchmarks $(BIN)/python tests/smoke/smoke.py --work $(OUT)/smoke
+
+# The same data with a time budget of 6 minutes: fails if the run ends over 5 % late, or without a network or an archive.
+smoke-budget: env
+	PYTHONPATH=benchmarks:tests/smoke $(BIN)/python tests/smoke/time_budget.py --work $(OUT)/smoke-budget
 
 # The whole line on subsets of real data, with a tiny schedule; claims no quality.
 real: env

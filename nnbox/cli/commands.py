@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -137,6 +138,15 @@ def _train(
             "--iterations", min=1, metavar="N", help="Training steps per epoch.", show_default="250, the recipe's"
         ),
     ] = None,
+    time_budget: Annotated[
+        str | None,
+        typer.Option(
+            "--time-budget",
+            metavar="TIME",
+            help="For the whole run, e.g. 12h, 90m, 1d12h: a schedule that fits.",
+            show_default="the recipe's schedule",
+        ),
+    ] = None,
     until: Annotated[
         str | None,
         typer.Option(
@@ -168,11 +178,12 @@ def _train(
     replace_nonfinite: Nonfinite = False,
 ) -> None:
     """Do it all: plan, train, cross-validate, choose, predict."""
+    asked_at = time.monotonic()  # before torch is imported: a time budget counts from here
     from nnbox import verbs
     from nnbox.intake.options import IntakeOptions
     from nnbox.records.engine import EngineWishes, parse_augmentation, parse_without
     from nnbox.records.precision import parse_precision
-    from nnbox.stages.options import TrainOptions, parse_parallel, parse_until
+    from nnbox.stages.options import TrainOptions, parse_parallel, parse_time_budget, parse_until
 
     intake = IntakeOptions(
         channels=split_words(channels),
@@ -191,6 +202,7 @@ def _train(
         folds=whole_numbers("--folds", folds),
         epochs=epochs,
         iterations=iterations,
+        time_budget_seconds=parse_time_budget(time_budget),
         until=parse_until(until),
         device=device,
         parallel=parse_parallel(parallel),
@@ -204,6 +216,7 @@ def _train(
             augmentation=parse_augmentation(augmentation),
             without=parse_without(split_words(without) or ()),
         ),
+        asked_at=asked_at,
         intake=intake,
     )
     verbs.train(options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -54,6 +55,29 @@ def parse_parallel(word: str) -> int | None:
     return int(word)
 
 
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_UNIT_SECONDS = (86_400.0, 3_600.0, 60.0, 1.0)
+
+
+def parse_time_budget(words: str | None) -> float | None:
+    """Return the seconds of ``--time-budget``: ``12h``, ``90m``, ``1d12h``, ``300s``.
+
+    Raises:
+        UsageError: no such duration, or none at all.
+    """
+    if words is None:
+        return None
+    found = _DURATION.fullmatch(words.strip().lower())
+    counts = found.groups() if found is not None else ()
+    seconds = sum(int(count) * unit for count, unit in zip(counts, _UNIT_SECONDS, strict=False) if count)
+    if not seconds:
+        raise UsageError(
+            f"--time-budget {words}: a duration in whole days, hours, minutes and seconds is expected, e.g. 12h, "
+            "90m or 1d12h"
+        )
+    return seconds
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainOptions:
     """Options of ``nnbox train``.
@@ -66,6 +90,7 @@ class TrainOptions:
         folds: a subset of the folds, or None for all.
         epochs: maximum epochs, or None for the recipe's.
         iterations: iterations per epoch, or None for the recipe's.
+        time_budget_seconds: for the whole run; trainings are laid out for it. None: the recipe's schedule.
         until: last stage, or None for the whole line.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or a list of the last.
         parallel: networks trained at once on each device; None = tried out on a card, 1 on a CPU.
@@ -75,6 +100,7 @@ class TrainOptions:
         deterministic: byte-identical results; None = on CPU only.
         restart: move an earlier run aside and start anew.
         engine: how networks are trained.
+        asked_at: when the command was given, on the clock of ``time.monotonic``; None: when the run begins.
         intake: what is said about the data.
     """
 
@@ -85,6 +111,7 @@ class TrainOptions:
     folds: tuple[int, ...] | None = None
     epochs: int | None = None
     iterations: int | None = None
+    time_budget_seconds: float | None = None
     until: Until | None = None
     device: str = "auto"
     parallel: int | None = None
@@ -94,7 +121,25 @@ class TrainOptions:
     deterministic: bool | None = None
     restart: bool = False
     engine: EngineWishes = field(default_factory=EngineWishes)
+    asked_at: float | None = None
     intake: IntakeOptions = field(default_factory=IntakeOptions)
+
+    def __post_init__(self) -> None:
+        """See that the options go together.
+
+        Raises:
+            UsageError: a time budget and a schedule of one's own.
+        """
+        if self.time_budget_seconds is not None and (self.epochs is not None or self.iterations is not None):
+            raise UsageError(
+                "--time-budget lays out the epochs and their steps by itself. What to do: leave out --epochs and "
+                "--iterations, or leave out --time-budget"
+            )
+        if self.time_budget_seconds is not None and ((self.parallel or 1) > 1 or "," in self.device):
+            raise UsageError(
+                "--time-budget trains one network after the other, on one device. What to do: leave out --parallel and "
+                "name one --device, or leave out --time-budget"
+            )
 
     @property
     def needs_networks(self) -> bool:
@@ -104,7 +149,7 @@ class TrainOptions:
     @property
     def cpu_is_wanted(self) -> bool:
         """Whether a long run on a CPU was asked for: by ``--device cpu`` or by a budget."""
-        return self.device == "cpu" or self.epochs is not None
+        return self.device == "cpu" or self.epochs is not None or self.time_budget_seconds is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

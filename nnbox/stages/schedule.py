@@ -88,7 +88,8 @@ def schedule_facts(job: Job, schedule: Schedule) -> dict[str, Any]:
     """Return what there is to train, for whoever follows the run from its files."""
     return {
         "units": [[name, fold] for name, fold in schedule.units],
-        "epochs": job.recipe.maximum_epochs,
+        # With a time budget these are not known yet; the event "layout" tells.
+        "epochs": job.recipe.maximum_epochs if job.options.time_budget_seconds is None else None,
         "iterations": job.options.iterations or job.recipe.iterations_per_epoch,
         "operations": {name: step_operations(job.plan.configuration(name)) for name in schedule.configurations},
         "cases": {"prepared": len(job.taken.dataset.cases), "predicted": len(job.taken.dataset.test_cases)},
@@ -112,6 +113,9 @@ def training_unit(context: Context, job: Job, place: tuple[str, int]) -> Unit:
         "option without": ",".join(options.engine.without),
         "cases of the fold": digest_text("\n".join(job.folds.validation[fold])),
     }
+    if options.time_budget_seconds is not None:
+        # Not how long: what is left of a run may be given more time, and what is trained stays as it is.
+        inputs["schedule"] = "laid out for a time budget"
     if configuration.previous is not None:
         inputs[f"plan of {configuration.previous}"] = _plan_digest(plan, plan.configuration(configuration.previous))
     for case in job.taken.dataset.cases:

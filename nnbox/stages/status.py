@@ -140,6 +140,7 @@ class Follower:
         self._stage: str | None = None
         self._sessions = Sessions()
         self._maximum_epochs: int | None = None
+        self._end: datetime | None = None
         self._pace = Pace()
         self._epochs: dict[tuple[str, int], dict[str, Any]] = {}
         self._validated: set[tuple[str, int]] = set()
@@ -177,7 +178,7 @@ class Follower:
             if self._scheduled_here:
                 self._worked = (self._start, self._ending, self._stage)
             self._start, self._ending, self._stage = event, None, None
-            self._scheduled_here = False
+            self._scheduled_here, self._end = False, None
             self._predicted = set()
             self._task = Path(str(facts["root"])).name if "root" in facts else self._task
         elif event.event in ENDINGS:
@@ -186,8 +187,11 @@ class Follower:
             self._stage = str(facts["stage"])
         elif event.event == "units":
             self._scheduled_here = True
-            self._maximum_epochs = int(facts["epochs"])
+            self._maximum_epochs = facts["epochs"]
             self._totals = dict(facts.get("cases", {}))
+        elif event.event == "layout":
+            self._maximum_epochs = int(facts["epochs"])
+            self._end = datetime.fromisoformat(str(facts["end"]))
         elif event.event == "epoch":
             self._hear_epoch(facts)
         elif event.event == "validated":
@@ -243,6 +247,8 @@ class Follower:
 
     def _remaining(self, units: tuple[UnitStatus, ...]) -> float | None:
         """Return the seconds that the run will take at most, from what was measured so far."""
+        if self._end is not None:
+            return max(0.0, (self._end - datetime.now().astimezone()).total_seconds())
         if self._maximum_epochs is None:
             return None
         epochs: dict[str, int] = {}

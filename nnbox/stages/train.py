@@ -13,6 +13,7 @@ from nnbox.recipes import Recipe
 from nnbox.records.codec import write_record
 from nnbox.records.plan import Plan
 from nnbox.records.results import Selection
+from nnbox.rules.time_budget import decide_layout
 from nnbox.stages.claims import Holder
 from nnbox.stages.clock import Stage, ending_recorded, stage
 from nnbox.stages.completion import background_only
@@ -216,6 +217,8 @@ def _plan(context: Context, run: _Run, found: Found) -> tuple[Job, Schedule, Mem
     plan = plan_found(found, options.recipe, options.planning_memory_gb)
     if not plan.trainable:
         raise PlanError(f"this plan cannot be trained: {plan.why_not_trainable}")
+    if options.time_budget_seconds is not None:
+        plan = replace(plan, decisions=(*plan.decisions, decide_layout(run.recipe, options.time_budget_seconds)))
     folds = folds_of(found.taken)
     schedule = schedule_units(plan, folds, chosen_configurations(options, plan), chosen_folds(options, folds))
     job = Job(

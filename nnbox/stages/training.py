@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from nnbox.network.device import peak_card_bytes
 from nnbox.records.codec import encode, write_record
@@ -19,6 +20,7 @@ from nnbox.stages.projection import Projection
 from nnbox.stages.receipts import Unit
 from nnbox.stages.schedule import Place, Schedule, begun, training_unit
 from nnbox.stages.sessions import UNIT_BEGINS, UNIT_ENDS
+from nnbox.stages.time_budget import LaidOut, TimeBudget, open_budget
 from nnbox.stages.usage import memory_in_use_bytes
 from nnbox.stages.validation import validate, validation_unit
 from nnbox.training.checkpoint import discard_checkpoint
@@ -48,7 +50,7 @@ def train_units(context: Context, job: Job, schedule: Schedule) -> None:
     findings = Findings(context.journal, job, projection)
     agenda = Agenda(schedule, context.claims, lambda place: is_complete(context, job, place))
     if _has_one_place(job, schedule):
-        _train_here(context, job, agenda, findings)
+        _train_here(context, job, schedule, agenda, findings)
     else:
         Crew(context, job, agenda, findings).work()
     agenda.require_work()
@@ -56,19 +58,25 @@ def train_units(context: Context, job: Job, schedule: Schedule) -> None:
 
 def _has_one_place(job: Job, schedule: Schedule) -> bool:
     """Whether networks are trained one after the other, so that no process is needed for each."""
+    if job.options.time_budget_seconds is not None:
+        return True
     at_once = job.options.parallel or (None if job.device.is_cuda else 1)
     return len(schedule.units) == 1 or (len(job.devices) <= 1 and at_once == 1)
 
 
-def _train_here(context: Context, job: Job, agenda: Agenda, findings: Findings) -> None:
+def _train_here(context: Context, job: Job, schedule: Schedule, agenda: Agenda, findings: Findings) -> None:
     """Train one network after the other in this process."""
     with WorkerPool(context.workers, lambda sentence: context.journal.warn("worker_lost", sentence)) as pool:
+        budget: TimeBudget | None = None
+        if _waiting(context, job, schedule):
+            waiting = partial(_waiting, context, job, schedule)
+            budget = open_budget(context, job, waiting, pool, partial(_training_job, context, job))
         while True:
             if (turn := agenda.take()) is not None:
                 reporter = _Reporter(context, job, turn, findings)
                 done = False
                 try:
-                    train_unit(context, job, turn.place, reporter, pool)
+                    train_unit(context, job, turn.place, reporter, pool, budget)
                     done = True
                 finally:
                     agenda.end(turn, done=done)
@@ -93,7 +101,14 @@ def is_complete(context: Context, job: Job, place: Place) -> bool:
     return True
 
 
-def train_unit(context: Context, job: Job, place: Place, report: Callable[[Report], None], pool: WorkerPool) -> None:
+def train_unit(
+    context: Context,
+    job: Job,
+    place: Place,
+    report: Callable[[Report], None],
+    pool: WorkerPool,
+    budget: TimeBudget | None = None,
+) -> None:
     """Train and validate one network, which is claimed; see `train_units` for errors."""
     name, fold = place
     facts = {"configuration": name, "fold": fold}
@@ -103,18 +118,29 @@ def train_unit(context: Context, job: Job, place: Place, report: Callable[[Repor
         discard_checkpoint(context.workspace.fold(name, fold))  # a run killed just before it did so leaves it
         context.journal.say("skipped", f"{name} fold {fold} is trained already")
     else:
-        _train(context, unit, _training_job(context, job, place), report, pool)
+        laid_out = LaidOut(_training_job(context, job, place))
+        if budget is not None:
+            laid_out = budget.lay_out(laid_out.work)
+        _train(context, unit, laid_out, report, pool)
     validate(context, job, job.plan.configuration(name), fold)
+    if budget is not None:
+        budget.ended(place)
     context.journal.note(UNIT_ENDS, f"{name} fold {fold} is done", facts)
 
 
-def _train(context: Context, unit: Unit, work: TrainingJob, report: Callable[[Report], None], pool: WorkerPool) -> None:
+def _waiting(context: Context, job: Job, schedule: Schedule) -> tuple[Place, ...]:
+    """Return the networks that are not trained yet, in order."""
+    return tuple(place for place in schedule.units if not context.receipts.is_done(training_unit(context, job, place)))
+
+
+def _train(context: Context, unit: Unit, laid_out: LaidOut, report: Callable[[Report], None], pool: WorkerPool) -> None:
+    work = laid_out.work
     if damaged := context.receipts.damaged(unit.name):
         context.journal.warn("damaged", f"{unit.name}: {', '.join(damaged)} is damaged or missing; trained again")
         context.receipts.path(unit.name).unlink()
     context.receipts.write(begun(unit), seconds=0.0)
     started = time.monotonic()
-    result = train_fold(work, report=report, pool=pool)
+    result = train_fold(work, report=report, pool=pool, pace=laid_out.pacer)
     name, fold = work.configuration.name, work.fold
     write_record(context.workspace.fold_result(name, fold), result)
     seconds = time.monotonic() - started
@@ -168,7 +194,8 @@ class _Reporter:
             tell_setback(self.context, news)
             return
         if isinstance(news, StepTiming):
-            self.findings.measured(self.turn.place, news.seconds_per_step)
+            if self.job.options.time_budget_seconds is None:  # else the layout says how long it takes
+                self.findings.measured(self.turn.place, news.seconds_per_step)
             return
         tell_epoch(self.context, self.job, news)
         self.context.refresher.refresh()

@@ -95,6 +95,16 @@ class Workspace:
         return self.root / "prepared" / name
 
     @property
+    def time_budget(self) -> Path:
+        """How trainings were laid out for a time budget, and what was measured for it."""
+        return self.root / "time_budget.json"
+
+    @property
+    def probe(self) -> Path:
+        """What is trained for a moment to measure it, and removed."""
+        return self.root / "prepared" / ".probe"
+
+    @property
     def previous(self) -> Path:
         """Out-of-fold first-stage predictions on the full-resolution prepared grid."""
         return self.root / "prepared" / "3d_cascade_previous"
@@ -102,6 +112,10 @@ class Workspace:
     def fold(self, configuration: str, fold: int) -> Path:
         """Progress, checkpoint and weights of one training unit."""
         return self.root / "training" / configuration / f"fold_{fold}"
+
+    def network_layout(self, configuration: str, fold: int) -> Path:
+        """How one training unit was laid out for a time budget."""
+        return self.fold(configuration, fold) / "layout.json"
 
     def weights(self, configuration: str, fold: int) -> Path:
         """Final weights of one training unit."""

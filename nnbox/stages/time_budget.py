@@ -1,0 +1,242 @@
+"""Trainings laid out for a time budget: before each network, from what is left and from what was measured so far.
+
+Every network gets the same number of steps. What follows training (choosing, packaging, predicting, the report) is
+reserved first. A network that takes longer than its share is shortened while it runs; see `Pacer`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from nnbox.errors import RecordError, ResourceError
+from nnbox.records.codec import encode, read_record, write_record
+from nnbox.records.time_budget import BudgetLayout, NetworkLayout
+from nnbox.rules.time_budget import (
+    LEAST_STEPS,
+    NetworkCost,
+    divide_into_epochs,
+    duration_words,
+    ends_after_seconds,
+    epochs_that_fit,
+    steps_that_fit,
+)
+from nnbox.stages.budget_clock import BudgetClock, open_clock
+from nnbox.stages.budget_reserve import reserved_seconds
+from nnbox.stages.context import Context
+from nnbox.stages.job import Job
+from nnbox.stages.probing import Costs, measure
+from nnbox.stages.projection import duration
+from nnbox.training.checkpoint import RECORD_NAME, CheckpointRecord
+from nnbox.training.job import TrainingJob
+from nnbox.training.loader import WorkerPool
+
+Place = tuple[str, int]
+_MARGIN_SHARE = 0.01
+MARGIN = "what nobody foresees"
+_REMEMBERED_EPOCHS = 5
+
+
+class Pacer:
+    """Says before every epoch of a network how many there is still time for in its share of the budget.
+
+    Args:
+        now: a clock in seconds.
+        until: when the network's training is to end, on that clock.
+        epoch_seconds: what an epoch is expected to take.
+    """
+
+    def __init__(self, now: Callable[[], float], until: float, epoch_seconds: float) -> None:
+        self._now, self._until, self._expected = now, until, epoch_seconds
+        self._asked: list[float] = []
+
+    def __call__(self) -> int:
+        """Return how many epochs there is time for, at least 1."""
+        self._asked.append(self._now())
+        return epochs_that_fit(self.epoch_seconds, self._until - self._asked[-1])
+
+    @property
+    def epoch_seconds(self) -> float:
+        """The mean of the last epochs; the first one, which also warms up, counts only while it is the only one."""
+        times = self._asked[1:] if len(self._asked) > 2 else self._asked
+        times = times[-_REMEMBERED_EPOCHS - 1 :]
+        return (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else self._expected
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs were begun."""
+        return len(self._asked)
+
+    @property
+    def measured(self) -> bool:
+        """Whether an epoch was seen that had no warm-up."""
+        return len(self._asked) > 2
+
+
+@dataclass(frozen=True, slots=True)
+class LaidOut:
+    """A network's training, and who paces it where it was laid out for a time budget."""
+
+    work: TrainingJob
+    pacer: Pacer | None = None
+
+
+def open_budget(
+    context: Context,
+    job: Job,
+    waiting: Callable[[], Sequence[Place]],
+    pool: WorkerPool,
+    training_job: Callable[[Place], TrainingJob],
+) -> TimeBudget | None:
+    """Measure what is to be laid out; None where there is no time budget.
+
+    Args:
+        context: of the run.
+        job: the planned task.
+        waiting: the networks that are not trained yet, in order.
+        pool: the workers that will serve the trainings.
+        training_job: makes a network's training, not laid out yet.
+    """
+    if job.options.time_budget_seconds is None:
+        return None
+    clock = open_clock(context, job.options)
+    context.journal.say("probe", "measuring a few steps of every configuration for the time budget")
+    works = {name: training_job((name, 0)) for name in job.configurations}
+    costs = measure(context, job, pool, clock.budget_seconds, works)
+    context.journal.note("measured", "steps, starts and predictions were measured", encode(costs))
+    return TimeBudget(context, job, clock, costs, waiting)
+
+
+class TimeBudget:
+    """Lays out one network after the other.
+
+    Args:
+        context: of the run.
+        job: the planned task.
+        clock: of the task.
+        costs: as measured; kept up to date.
+        waiting: returns the networks that are not trained yet, in order.
+    """
+
+    def __init__(
+        self, context: Context, job: Job, clock: BudgetClock, costs: Costs, waiting: Callable[[], Sequence[Place]]
+    ) -> None:
+        self._context, self._job, self._clock, self._costs, self._waiting = context, job, clock, costs, waiting
+        self._begun = False
+        self._current: tuple[Place, LaidOut, float] | None = None
+
+    def lay_out(self, work: TrainingJob) -> LaidOut:
+        """Lay out a network that is trained now.
+
+        Raises:
+            ResourceError: at the first network of a start: the time that is left does not even suffice for
+                `LEAST_STEPS` steps of every network.
+        """
+        own = (work.configuration.name, work.fold)
+        waiting = [own, *(place for place in self._waiting() if place != own)]
+        costs = [self._cost(place) for place in waiting]
+        reserved = reserved_seconds(self._context, self._job, self._costs)
+        reserved[MARGIN] = _MARGIN_SHARE * self._clock.budget_seconds
+        seconds = self._clock.left_seconds - sum(reserved.values())
+        steps = steps_that_fit(costs, seconds, self._job.recipe)
+        if steps < LEAST_STEPS:
+            missing = ends_after_seconds(costs, LEAST_STEPS, (0.0,)) - seconds
+            self._complain(missing, len(waiting))
+            steps = LEAST_STEPS
+        epochs, iterations = divide_into_epochs(steps, self._job.recipe)
+        self._tell(len(waiting), (steps, epochs, iterations), reserved)
+        laid_out = self._laid_out(work, costs[0], NetworkLayout(epochs=epochs, iterations=iterations), steps)
+        self._current = ((work.configuration.name, work.fold), laid_out, self._clock.now())
+        return laid_out
+
+    def ended(self, place: Place) -> None:
+        """Take note of what a network laid out here really took, its out-of-fold predictions included."""
+        if self._current is None or self._current[0] != place:
+            return
+        (name, fold), laid_out, began = self._current
+        self._current = None
+        pacer, cases = laid_out.pacer, len(self._job.folds.validation[fold])
+        if pacer is None or not pacer.measured or not laid_out.work.iterations:
+            return
+        self._costs.step[name] = pacer.epoch_seconds / laid_out.work.iterations
+        besides = self._clock.now() - began - pacer.epochs * pacer.epoch_seconds
+        self._costs.case[name] = max(0.0, besides - self._costs.start[name]) / max(1, cases)
+
+    def _cost(self, place: Place) -> NetworkCost:
+        name, fold = place
+        cases = len(self._job.folds.validation[fold])
+        return NetworkCost(
+            step_seconds=self._costs.step[name],
+            other_seconds=self._costs.start[name] + cases * self._costs.case[name],
+            left=1.0 - self._progress(place),
+        )
+
+    def _progress(self, place: Place) -> float:
+        """Return the share of a network's schedule that its checkpoint holds."""
+        checkpoint = self._context.workspace.fold(*place) / RECORD_NAME
+        try:
+            return min(0.99, read_record(checkpoint, CheckpointRecord).schedule.progress or 0.0)
+        except (RecordError, OSError):
+            return 0.0
+
+    def _laid_out(self, work: TrainingJob, cost: NetworkCost, layout: NetworkLayout, steps: int) -> LaidOut:
+        path = self._context.workspace.network_layout(work.configuration.name, work.fold)
+        if cost.left < 1.0:
+            try:
+                layout = replace(layout, iterations=read_record(path, NetworkLayout).iterations)
+            except (RecordError, OSError):
+                self._context.journal.warn("damaged", f"{path} cannot be read; this network is trained from the start")
+                (work.folder / RECORD_NAME).unlink(missing_ok=True)
+        write_record(path, layout)
+        name, now = work.configuration.name, self._clock.now
+        until = now() + self._costs.start[name] + cost.left * steps * cost.step_seconds
+        pacer = Pacer(now, until, layout.iterations * cost.step_seconds)
+        return LaidOut(replace(work, iterations=layout.iterations, laid_out_epochs=layout.epochs), pacer)
+
+    def _complain(self, missing_seconds: float, networks: int) -> None:
+        """Refuse a budget that is too small before anything is trained; later there is only a warning."""
+        clock = self._clock
+        needed = clock.budget_seconds + missing_seconds
+        words = duration_words(60 * math.ceil(1.02 * needed / 60))
+        if not self._begun:
+            raise ResourceError(
+                f"the time budget of {duration_words(clock.budget_seconds)} does not suffice: "
+                f"{duration(clock.used_seconds)} are used, and {networks} networks of {LEAST_STEPS} steps, "
+                "which is the least, with all that follows "
+                f"take {duration(missing_seconds)} more than is left. What to do: repeat the command with at least "
+                f"--time-budget {words} (networks that are trained are kept), or ask for fewer with --folds or "
+                "--configurations."
+            )
+        self._context.journal.warn(
+            "late", f"time is short: the run will end about {duration(missing_seconds)} after its budget"
+        )
+
+    def _tell(self, networks: int, layout: tuple[int, int, int], reserved: dict[str, float]) -> None:
+        """Write the layout down; say it once, at the first network."""
+        clock, costs, journal = self._clock, self._costs, self._context.journal
+        steps, epochs, iterations = layout
+        record = BudgetLayout(
+            budget_seconds=clock.budget_seconds,
+            used_seconds=round(clock.used_seconds, 1),
+            end=clock.end_of_day(),
+            networks=networks,
+            steps=steps,
+            epochs=epochs,
+            iterations=iterations,
+            step_seconds=dict(costs.step),
+            start_seconds=dict(costs.start),
+            case_seconds=dict(costs.case),
+            reserved_seconds={name: round(seconds, 2) for name, seconds in reserved.items()},
+        )
+        write_record(self._context.workspace.time_budget, record)
+        share = 100 * steps / (self._job.recipe.maximum_epochs * self._job.recipe.iterations_per_epoch)
+        measured = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in costs.step.items())
+        sentence = (
+            f"time budget {duration_words(clock.budget_seconds)}, {duration(clock.used_seconds)} used: {networks} "
+            f"networks of {epochs} epochs x {iterations} steps ({share:.2g} % of the recipe's), the rate falling to "
+            "its end; "
+            f"{duration(sum(reserved.values()))} are kept for what follows (measured per step: {measured})"
+        )
+        (journal.note if self._begun else journal.say)("layout", sentence, encode(record))
+        self._begun = True

@@ -1,0 +1,206 @@
+"""A run with a time budget: what it measures, how it lays out, when it refuses, how it goes on. Clocks are made up."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from nnbox.errors import ResourceError, UsageError
+from nnbox.records.codec import read_record
+from nnbox.records.events import Event, read_events
+from nnbox.records.results import FoldResult
+from nnbox.records.time_budget import BudgetLayout
+from nnbox.stages.budget_clock import BudgetClock, seconds_before
+from nnbox.stages.options import TrainOptions, parse_time_budget
+from nnbox.stages.probing import Costs
+from nnbox.stages.report import write_report
+from nnbox.stages.status import read_status
+from nnbox.stages.time_budget import Pacer
+from nnbox.stages.train import train
+from nnbox.stages.workspace import Workspace
+
+MOMENT = datetime.fromisoformat("2026-03-01T12:00:00+01:00")
+
+
+class Clock:
+    """A clock that goes on by a fixed time whenever it is looked at."""
+
+    def __init__(self, seconds_per_look=0.0):
+        self.time, self.seconds_per_look = 1000.0, seconds_per_look
+
+    def __call__(self):
+        self.time += self.seconds_per_look
+        return self.time
+
+
+@pytest.fixture
+def made_up_costs(monkeypatch):
+    """Say what steps cost instead of measuring, and let every epoch take 0.2 s."""
+    clock = Clock(0.2)
+
+    def open_clock(_context, options):
+        budget = options.time_budget_seconds
+        return BudgetClock(
+            budget_seconds=budget, used_before_seconds=5.0, end=clock.time + budget - 5.0, opened=clock.time, now=clock
+        )
+
+    monkeypatch.setattr("nnbox.stages.time_budget.open_clock", open_clock)
+    costs = Costs(step={"3d_fullres": 0.1}, start={"3d_fullres": 1.0}, case={"3d_fullres": 0.5}, load=0.01, score=0.01)
+    monkeypatch.setattr("nnbox.stages.time_budget.measure", lambda *_: costs)
+    return costs
+
+
+@pytest.fixture
+def budgeted(tiny_options, made_up_costs):
+    """Five networks of 3d_fullres with enough time for some 55 steps each."""
+    return replace(tiny_options, epochs=None, iterations=None, time_budget_seconds=60.0)
+
+
+def _results(out):
+    return [read_record(path, FoldResult) for path in sorted(out.glob("training/*/fold_*/result.json"))]
+
+
+def _last_rates(out):
+    for path in out.glob("training/*/fold_*/progress.csv"):
+        with path.open() as stream:
+            yield float(list(csv.DictReader(stream))[-1]["rate"])
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [("12h", 43_200), ("90m", 5_400), ("6m", 360), ("1d12h", 129_600), ("300s", 300), ("1H30M", 5_400)],
+)
+def test_a_time_budget_is_typed_in_days_hours_minutes_and_seconds(words, seconds):
+    assert parse_time_budget(words) == seconds
+
+
+@pytest.mark.parametrize("words", ["", "12", "0h", "-1h", "1.5h", "12 h", "h", "5m1h"])
+def test_anything_else_is_refused_with_an_example(words):
+    with pytest.raises(UsageError, match="12h, 90m or 1d12h"):
+        parse_time_budget(words)
+
+
+def test_a_time_budget_excludes_a_schedule_of_ones_own(tmp_path):
+    assert parse_time_budget(None) is None
+    for other in ({"epochs": 5}, {"iterations": 5}):
+        with pytest.raises(UsageError, match="leave out --epochs and --iterations"):
+            TrainOptions(input=tmp_path, time_budget_seconds=60.0, **other)
+
+
+def _event(seconds, name="epoch", budget=None):
+    facts = {"options": {"time_budget_seconds": budget}} if name == "start" else {}
+    return Event(time=MOMENT + timedelta(seconds=seconds), event=name, sentence="", facts=facts)
+
+
+def test_earlier_starts_with_a_budget_count_from_their_first_to_their_last_event():
+    log = [
+        *(_event(0, "start"), _event(50)),  # without a budget
+        *(_event(100, "start", 60.0), _event(110), _event(130)),
+        *(_event(500, "start", 90.0), _event(507)),
+        *(_event(900, "start", 90.0), _event(901)),
+    ]
+    assert seconds_before(log, MOMENT + timedelta(seconds=900)) == 37
+    assert seconds_before(log, MOMENT + timedelta(seconds=5000)) == 38
+    assert seconds_before((), MOMENT) == 0
+
+
+def test_a_network_is_paced_by_its_own_epochs():
+    clock = Clock()
+    pacer = Pacer(clock, until=1100.0, epoch_seconds=10.0)
+    assert pacer() == 10
+    clock.time += 30.0  # the first epoch took three times as long: 70 s are left
+    assert pacer() == 2
+    clock.time += 7.0  # it had to warm up, as is seen now: 63 s are left
+    assert pacer() == 9
+    assert pacer.epoch_seconds == 7.0
+    clock.time += 100.0
+    assert pacer() == 1
+
+
+def test_a_run_ends_with_an_archive_and_every_rate_at_its_end_and_says_so(budgeted, listener):
+    train(budgeted, listener)
+    out, workspace = budgeted.output, Workspace(budgeted.output)
+    results = _results(out)
+    assert len(results) == 5
+    assert all(item.stopped_by.startswith("layout:") for item in results)
+    assert all(item.epochs * item.iterations_per_epoch >= 40 for item in results)
+    assert list(_last_rates(out)) == [pytest.approx(1e-6)] * 5
+    assert workspace.submission("Task01_Tiny").is_file()
+    plan = json.loads(workspace.plan.read_text())
+    assert plan["decisions"][-1]["subject"] == "schedule"
+    assert "time budget 1m" in listener.text
+    layouts = [event for event in read_events(workspace.log) if event.event == "layout"]
+    assert [event.facts["networks"] for event in layouts] == [5, 4, 3, 2, 1]
+    record = read_record(workspace.time_budget, BudgetLayout)
+    assert record.epochs * record.iterations <= record.steps
+    assert set(record.reserved_seconds) >= {"choosing", "the model", "predicting", "the report"}
+    assert not workspace.probe.exists()
+    write_report(workspace, budgeted.input)
+    page = " ".join(workspace.report.read_text().split())
+    assert "laid out for a time budget of 1m for the whole run" in page
+    assert "had not improved" not in page
+    assert read_status(workspace).maximum_epochs == record.epochs
+
+    again = type(listener)()
+    before = {path: path.stat().st_mtime_ns for path in out.glob("training/*/fold_*/weights.safetensors")}
+    train(budgeted, again)
+    assert before == {path: path.stat().st_mtime_ns for path in out.glob("training/*/fold_*/weights.safetensors")}
+    assert "measuring" not in again.text
+
+
+def test_a_budget_that_is_too_small_is_refused_with_the_one_that_is_needed(budgeted, listener):
+    with pytest.raises(ResourceError, match=r"5 networks of 40 steps.*--time-budget 1m"):
+        train(replace(budgeted, time_budget_seconds=20.0), listener)
+    assert _results(budgeted.output) == []
+
+
+class StopError(Exception):
+    pass
+
+
+def test_what_is_left_may_be_given_more_time_and_what_is_trained_is_kept(budgeted):
+    def stop(_severity, sentence):
+        if sentence.startswith("3d_fullres fold 1: trained"):
+            raise StopError
+
+    with pytest.raises(StopError):
+        train(budgeted, stop)
+    first = _results(budgeted.output)[:2]
+    train(replace(budgeted, time_budget_seconds=80.0), lambda *_: None)
+    results = _results(budgeted.output)
+    assert results[:2] == first
+    assert len(results) == 5
+    assert min(item.epochs * item.iterations_per_epoch for item in results[2:]) > 100
+
+
+def test_every_configuration_is_measured_on_copies_that_change_nothing(tiny, tmp_path, monkeypatch, listener):
+    monkeypatch.setattr("nnbox.stages.probing._LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("nnbox.stages.probing._SHARE", 0.0)
+    options = TrainOptions(
+        input=tiny,
+        output=tmp_path / "out",
+        folds=(0,),
+        time_budget_seconds=2.0,
+        device="cpu",
+        planning_memory_gb=0.0015,
+        workers=0,
+    )
+    found = []
+    monkeypatch.setattr("nnbox.stages.time_budget.TimeBudget.lay_out", lambda self, *_: found.append(self) or _stop())
+    with pytest.raises(StopError):
+        train(options, listener)
+    costs = found[0]._costs
+    names = {"2d", "3d_fullres", "3d_lowres", "3d_cascade"}
+    assert set(costs.step) == set(costs.start) == set(costs.case) == names
+    assert all(seconds > 0 for seconds in (*costs.step.values(), *costs.case.values(), costs.load, costs.score))
+    assert not Workspace(options.output).probe.exists()
+    assert not list(options.output.glob("training/**/*.safetensors"))
+    assert not list(options.output.glob("validation/**/*.npz"))
+
+
+def _stop():
+    raise StopError
