@@ -61,8 +61,8 @@ class Projection:
         if cpu and not wanted and self.total_hours() > _LONGEST_UNASKED_HOURS:
             raise ResourceError(
                 f"{self.sentence()}. No GPU is visible, and a CPU was not asked for. What to do: start the "
-                "container with --gpus all; or say --device cpu to let it take its time; or set a budget with --epochs or "
-                "--time-budget."
+                "container with --gpus all; or say --device cpu to let it take its time; or set a budget with "
+                "--epochs or --time-budget."
             )
 
     def _seconds_per_step(self, name: str) -> float:

@@ -15,7 +15,7 @@ from nnbox.records.events import Event, read_events
 from nnbox.records.results import FoldResult
 from nnbox.records.time_budget import BudgetLayout
 from nnbox.stages.budget_clock import BudgetClock, seconds_before
-from nnbox.stages.options import TrainOptions, parse_time_budget
+from nnbox.stages.options import TrainOptions, Until, parse_time_budget
 from nnbox.stages.probing import Costs
 from nnbox.stages.report import write_report
 from nnbox.stages.status import read_status
@@ -39,7 +39,7 @@ class Clock:
 
 @pytest.fixture
 def made_up_costs(monkeypatch):
-    """Say what steps cost instead of measuring, and let every epoch take 0.2 s."""
+    """Say what steps cost instead of measuring, and let every epoch take 0.2 s; return the clock."""
     clock = Clock(0.2)
 
     def open_clock(_context, options):
@@ -51,13 +51,13 @@ def made_up_costs(monkeypatch):
     monkeypatch.setattr("nnbox.stages.time_budget.open_clock", open_clock)
     costs = Costs(step={"3d_fullres": 0.1}, start={"3d_fullres": 1.0}, case={"3d_fullres": 0.5}, load=0.01, score=0.01)
     monkeypatch.setattr("nnbox.stages.time_budget.measure", lambda *_: costs)
-    return costs
+    return clock
 
 
 @pytest.fixture
 def budgeted(tiny_options, made_up_costs):
-    """Five networks of 3d_fullres with enough time for some 55 steps each."""
-    return replace(tiny_options, epochs=None, iterations=None, time_budget_seconds=60.0)
+    """Two networks of 3d_fullres with enough time for some 45 steps each."""
+    return replace(tiny_options, epochs=None, iterations=None, folds=(0, 1), time_budget_seconds=33.0)
 
 
 def _results(out):
@@ -125,23 +125,23 @@ def test_a_run_ends_with_an_archive_and_every_rate_at_its_end_and_says_so(budget
     train(budgeted, listener)
     out, workspace = budgeted.output, Workspace(budgeted.output)
     results = _results(out)
-    assert len(results) == 5
+    assert len(results) == 2
     assert all(item.stopped_by.startswith("layout:") for item in results)
     assert all(item.epochs * item.iterations_per_epoch >= 40 for item in results)
-    assert list(_last_rates(out)) == [pytest.approx(1e-6)] * 5
+    assert list(_last_rates(out)) == [pytest.approx(1e-6)] * 2
     assert workspace.submission("Task01_Tiny").is_file()
     plan = json.loads(workspace.plan.read_text())
     assert plan["decisions"][-1]["subject"] == "schedule"
-    assert "time budget 1m" in listener.text
+    assert "time budget 33s" in listener.text
     layouts = [event for event in read_events(workspace.log) if event.event == "layout"]
-    assert [event.facts["networks"] for event in layouts] == [5, 4, 3, 2, 1]
+    assert [event.facts["networks"] for event in layouts] == [2, 1]
     record = read_record(workspace.time_budget, BudgetLayout)
     assert record.epochs * record.iterations <= record.steps
     assert set(record.reserved_seconds) >= {"choosing", "the model", "predicting", "the report"}
     assert not workspace.probe.exists()
     write_report(workspace, budgeted.input)
     page = " ".join(workspace.report.read_text().split())
-    assert "laid out for a time budget of 1m for the whole run" in page
+    assert "laid out for a time budget of 33s for the whole run" in page
     assert "had not improved" not in page
     assert read_status(workspace).maximum_epochs == record.epochs
 
@@ -153,7 +153,7 @@ def test_a_run_ends_with_an_archive_and_every_rate_at_its_end_and_says_so(budget
 
 
 def test_a_budget_that_is_too_small_is_refused_with_the_one_that_is_needed(budgeted, listener):
-    with pytest.raises(ResourceError, match=r"5 networks of 40 steps.*--time-budget 1m"):
+    with pytest.raises(ResourceError, match=r"2 networks of 40 steps.*--time-budget 1m"):
         train(replace(budgeted, time_budget_seconds=20.0), listener)
     assert _results(budgeted.output) == []
 
@@ -162,19 +162,20 @@ class StopError(Exception):
     pass
 
 
-def test_what_is_left_may_be_given_more_time_and_what_is_trained_is_kept(budgeted):
+def test_what_is_left_may_be_given_more_time_and_what_is_trained_is_kept(budgeted, made_up_costs):
     def stop(_severity, sentence):
-        if sentence.startswith("3d_fullres fold 1: trained"):
+        if sentence.startswith("3d_fullres fold 0: trained"):
             raise StopError
 
     with pytest.raises(StopError):
         train(budgeted, stop)
-    first = _results(budgeted.output)[:2]
-    train(replace(budgeted, time_budget_seconds=80.0), lambda *_: None)
-    results = _results(budgeted.output)
-    assert results[:2] == first
-    assert len(results) == 5
-    assert min(item.epochs * item.iterations_per_epoch for item in results[2:]) > 100
+    first = _results(budgeted.output)
+    assert len(first) == 1
+    made_up_costs.seconds_per_look = 0.5
+    train(replace(budgeted, time_budget_seconds=35.0, until=Until.TRAIN), lambda *_: None)
+    kept, other = _results(budgeted.output)
+    assert kept == first[0]
+    assert other.epochs * other.iterations_per_epoch > 1.5 * kept.epochs * kept.iterations_per_epoch
 
 
 def test_every_configuration_is_measured_on_copies_that_change_nothing(tiny, tmp_path, monkeypatch, listener):
