@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nnbox.errors import IncompleteOutputError, PlanError
 from nnbox.layouts.detect import find_tasks
