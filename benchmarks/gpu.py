@@ -77,6 +77,8 @@ def measure(row: Any, place: Any) -> dict[str, Any]:
     import torch
     from gpu_rows import Measured, NotMeasured
 
+    from nnbox.errors import NnboxError
+
     needs = 1.0 if place.quick else row.needs_seconds
     reason, found = "", Measured(ours=[])
     if place.left_seconds < needs:
@@ -86,7 +88,7 @@ def measure(row: Any, place: Any) -> dict[str, Any]:
             found = row.work(place)
         except NotMeasured as error:
             reason = str(error)
-        except (torch.OutOfMemoryError, ImportError) as error:
+        except (torch.OutOfMemoryError, NnboxError, ImportError) as error:
             reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
         finally:
             place.forget_peak()

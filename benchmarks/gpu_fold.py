@@ -13,7 +13,7 @@ from pathlib import Path
 
 import roofline
 import torch
-from our_step import OurStep, feed
+from our_step import feed, our_step
 from step_plans import HIPPOCAMPUS, job, tiny
 
 
@@ -30,9 +30,9 @@ def main() -> None:
     own = replace(
         job(plan, arguments.home, device=arguments.device, workers=1, cases=arguments.cases), fold=arguments.fold
     )
-    step, warm_up = OurStep(own), 3
+    warm_up = 3
     on_card = torch.device(arguments.device).type == "cuda"
-    with feed(own, warm_up + 2 * arguments.steps) as batches:
+    with our_step(own) as step, feed(own, warm_up + 2 * arguments.steps) as batches:
         for _ in range(warm_up):
             step.take(next(batches))
         roofline.synchronize(arguments.device)

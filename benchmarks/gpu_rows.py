@@ -18,11 +18,14 @@ from typing import Any
 import roofline
 import torch
 from gpu_place import GpuPlace, Utilisation
-from our_step import OurStep, feed
+from our_step import feed, our_step
 from peer_network import RestatedStep, maps_of_levels
 from step_plans import StepPlan, batches, configuration, job, made_up, topology
 
+from nnbox.records.engine import AugmentationPath, EngineWishes, SpeedUp
+
 _FOLD_SCRIPT = Path(__file__).resolve().parent / "gpu_fold.py"
+_OF_THE_FEED = SpeedUp.RESIDENT  # a step on batches that are ready does not see it
 _PLANS = {"128-cubed": "128x128x128, batch 2, 6 levels", "hippocampus": "Hippocampus, 40x56x40, batch 9, 4 levels"}
 
 
@@ -67,8 +70,9 @@ def rows() -> list[GpuRow]:
     found = []
     for plan in _PLANS:
         found += [_step_row(plan), _epoch_row(plan)]
-    found += [_prediction_row(), *(_loader_row(plan) for plan in _PLANS), _folds_row()]
-    return found
+    found += [_prediction_row(), *(_loader_row(plan, "") for plan in _PLANS), _folds_row()]
+    found += [_switch_row(plan, speed_up) for plan in _PLANS for speed_up in SpeedUp if speed_up is not _OF_THE_FEED]
+    return [*found, *(_loader_row(plan, kind) for kind in ("-mapped", "-batchgenerators") for plan in _PLANS)]
 
 
 def _step_row(plan: str) -> GpuRow:
@@ -94,15 +98,40 @@ def _epoch_row(plan: str) -> GpuRow:
     )
 
 
-def _loader_row(plan: str) -> GpuRow:
+_FEEDS = {
+    "": EngineWishes(augmentation=AugmentationPath.GPU),
+    "-mapped": EngineWishes(augmentation=AugmentationPath.GPU, without=(SpeedUp.RESIDENT,)),
+    "-batchgenerators": EngineWishes(augmentation=AugmentationPath.CPU),
+}
+
+
+def _loader_row(plan: str, kind: str) -> GpuRow:
+    wishes = _FEEDS[kind]
+    options = f"--augmentation {wishes.augmentation}" + "".join(f" --without {item}" for item in wishes.without)
     return GpuRow(
-        name=f"gpu/loader-{plan}",
-        job=f"time per augmented batch, no step taken, 4 CPU cores, {_PLANS[plan]}",
+        name=f"gpu/loader-{plan}{kind}",
+        job=f"time per augmented batch, no step taken, {options}, 4 CPU cores, {_PLANS[plan]}",
         reference="our step on batches that are ready",
-        target=1,
+        target=None if kind else 1,
         needs_seconds=30,
-        work=lambda place: _loader(place, place.plan(plan)),
+        work=lambda place: _loader(place, place.plan(plan), wishes),
     )
+
+
+def _switch_row(plan: str, speed_up: SpeedUp) -> GpuRow:
+    return GpuRow(
+        name=f"gpu/without-{speed_up}-{plan}",
+        job=f"one training step without augmentation, {_PLANS[plan]}; median",
+        reference=f"the same with --without {speed_up}",
+        needs_seconds=25,
+        work=lambda place: _switch(place, place.plan(plan), speed_up),
+    )
+
+
+def _switch(place: GpuPlace, plan: StepPlan, speed_up: SpeedUp) -> Measured:
+    without, figures = _our_steps(place, plan, (speed_up,))
+    ours, _ = _our_steps(place, plan)
+    return Measured(ours=ours, theirs=without, figures={f"{name} without": value for name, value in figures.items()})
 
 
 def _folds_row() -> GpuRow:
@@ -148,11 +177,17 @@ def _steps(place: GpuPlace, plan: StepPlan) -> Measured:
     return Measured(ours=ours, theirs=theirs, figures=figures, reference=words)
 
 
-def _our_steps(place: GpuPlace, plan: StepPlan) -> tuple[list[float], dict[str, float]]:
+def _our_steps(
+    place: GpuPlace, plan: StepPlan, without: tuple[SpeedUp, ...] = ()
+) -> tuple[list[float], dict[str, float]]:
     made = batches(plan, 2)
     place.forget_peak()
-    step = OurStep(job(plan, place.folder / plan.name, device=place.device))
-    return _timed(place, lambda number: step.take(made[number % 2])), place.peak_gb()
+    own = job(plan, place.folder / plan.name, device=place.device, engine=EngineWishes(without=without))
+    with our_step(own) as step:
+        seconds = _timed(place, lambda number: step.take(made[number % 2]))
+        figures = place.peak_gb()
+        print(f"  {step.learner.engine.sentence}", flush=True)
+    return seconds, figures
 
 
 def _against_floor(place: GpuPlace, plan: StepPlan, seconds: float) -> dict[str, float]:
@@ -226,42 +261,44 @@ def _our_epoch(place: GpuPlace, plan: StepPlan) -> tuple[float, dict[str, float]
     """Return the seconds of an epoch as trained; and of one on batches that are ready, with how busy the card was."""
     count, warm_up = place.amounts.epoch, place.amounts.warm_up
     own = job(plan, place.home(plan), device=place.device, workers=_workers(place), cases=place.amounts.cases)
-    step = OurStep(own)
-    with feed(own, warm_up + count) as made, Utilisation(place) as busy:
-        for _ in range(warm_up):
-            step.take(next(made))
-        roofline.synchronize(place.device)
-        began = time.perf_counter()
-        for _ in range(count):
-            step.take(next(made))
-        roofline.synchronize(place.device)
-        seconds = time.perf_counter() - began
-    ready = batches(plan, 2)
-    began = time.perf_counter()
-    for number in range(count):
-        step.take(ready[number % 2])
+    with our_step(own) as step:
+        with feed(own, warm_up + count) as made, Utilisation(place) as busy:
+            for _ in range(warm_up):
+                step.take(next(made))
+            seconds = _together(place, lambda: [step.take(next(made)) for _ in range(count)])
+        ready = batches(plan, 2)
+        plain = _together(place, lambda: [step.take(ready[number % 2]) for number in range(count)])
+    return seconds, {"s without augmentation": plain, **busy.figure()}
+
+
+def _together(place: GpuPlace, work: Callable[[], object]) -> float:
+    """Return the seconds of some work that is waited for once, at its end."""
     roofline.synchronize(place.device)
-    return seconds, {"s without augmentation": time.perf_counter() - began, **busy.figure()}
+    began = time.perf_counter()
+    work()
+    roofline.synchronize(place.device)
+    return time.perf_counter() - began
 
 
 def _workers(place: GpuPlace) -> int:
     return 1 if place.quick else 4
 
 
-def _loader(place: GpuPlace, plan: StepPlan) -> Measured:
+def _loader(place: GpuPlace, plan: StepPlan, wishes: EngineWishes) -> Measured:
     count = 4 * _workers(place) if place.quick else 100
-    own = job(plan, place.home(plan), device=place.device, workers=_workers(place), cases=place.amounts.cases)
+    own = job(
+        plan,
+        place.home(plan),
+        device=place.device,
+        workers=_workers(place),
+        cases=place.amounts.cases,
+        engine=wishes,
+    )
     with feed(own, 2 * count) as made:
         for _ in range(count):
             next(made)
-        roofline.synchronize(place.device)
-        began = time.perf_counter()
-        for _ in range(count):
-            next(made)
-        roofline.synchronize(place.device)
-        per_batch = (time.perf_counter() - began) / count
-    step, ready = OurStep(own), batches(plan, 2)
-    steps = _timed(place, lambda number: step.take(ready[number % 2]))
+        per_batch = _together(place, lambda: [next(made) for _ in range(count)]) / count
+    steps, _ = _our_steps(place, plan)
     return Measured(ours=[per_batch], theirs=steps, figures={"samples/s": plan.batch / per_batch})
 
 

@@ -25,6 +25,8 @@ from peer_trainer import TrainerStep
 from step_plans import HIPPOCAMPUS, StepPlan, batches, configuration, job, tiny
 from torch import Tensor
 
+from nnbox.records.engine import EngineWishes  # noqa: E402
+from nnbox.records.precision import Precision  # noqa: E402
 from nnbox.training.learner import Learner
 
 _PLANS = {"hippocampus": HIPPOCAMPUS, "tiny": tiny(HIPPOCAMPUS)}
@@ -45,8 +47,7 @@ def _theirs(plan: StepPlan, folder: Path, *, deep: bool) -> TrainerStep:
 
 
 def _ours(plan: StepPlan, folder: Path, precision: str) -> Learner:
-    assert precision == "float32"
-    return Learner(job(plan, folder, device="cpu"))
+    return Learner(job(plan, folder, device="cpu", engine=EngineWishes(precision=Precision(precision))))
 
 
 def _tensors(plan: StepPlan, count: int, *, deep: bool) -> list[tuple[Tensor, list[Tensor]]]:

@@ -13,6 +13,7 @@ import numpy as np
 from nnbox.geometry import Box, Grid, Placement
 from nnbox.recipes import RECIPE_2019
 from nnbox.records.dataset import Channel, Choices, Label
+from nnbox.records.engine import EngineWishes
 from nnbox.records.plan import (
     ConfigurationPlan,
     Normalization,
@@ -24,6 +25,7 @@ from nnbox.records.plan import (
 from nnbox.training.job import TrainingJob
 from nnbox.training.sample import Batch
 
+_AUTO = EngineWishes()
 Shape = tuple[int, int, int]
 SEED = 4
 
@@ -116,7 +118,9 @@ def configuration(plan: StepPlan) -> ConfigurationPlan:
     )
 
 
-def job(plan: StepPlan, folder: Path, *, device: str, workers: int = 0, cases: int = 4) -> TrainingJob:
+def job(
+    plan: StepPlan, folder: Path, *, device: str, cases: int = 4, workers: int = 0, engine: EngineWishes = _AUTO
+) -> TrainingJob:
     """Return a training unit on made-up cases named ``case_0``, …; `write_cases` writes them to ``folder/store``."""
     own = configuration(plan)
     names = tuple(f"case_{index}" for index in range(cases))
@@ -148,6 +152,7 @@ def job(plan: StepPlan, folder: Path, *, device: str, workers: int = 0, cases: i
         seed=SEED,
         device=device,
         workers=workers,
+        engine=engine,
     )
 
 

@@ -22,13 +22,12 @@ from scipy.ndimage import gaussian_filter
 
 from nnbox.records.augmentation import Elastic, SampleAugmentation
 from nnbox.training.noise import white_noise
-from nnbox.training.patches import Arrays, cut_patch
+from nnbox.training.patches import RANGE_EPSILON, Arrays, cut_patch
 from nnbox.training.previous import change_previous
 
 IMAGE_ORDER = 3
 LABEL_ORDER = 1
 SPLINE_REACH_VOX = 12  # the spline's prefilter has forgotten a voxel at this distance (0.27^12 < 1e-6)
-RANGE_EPSILON = 1e-7
 
 Coordinates = NDArray[np.float64]
 

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from nnbox.training.apply import RANGE_EPSILON
 from nnbox.training.banded import MARGIN
 from nnbox.training.interpolate import multiply_axes, read_moved
 from nnbox.training.noise import white_noise
 from nnbox.training.noise_on_device import white_noise_on
 from nnbox.training.packed import Elastics, Moving, Packed
+from nnbox.training.patches import RANGE_EPSILON
 from nnbox.training.previous_on_device import change_previous_on_device
 from nnbox.training.spline import spline_coefficients
 

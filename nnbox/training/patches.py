@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+RANGE_EPSILON = 1e-7  # a channel whose values lie closer together, or deviate less, is taken to be constant
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrays:
