@@ -18,10 +18,11 @@ from typing import Any
 import roofline
 import torch
 from gpu_place import GpuPlace, Utilisation
-from nnbox.records.engine import AugmentationPath, EngineWishes, SpeedUp
 from our_step import feed, our_step
 from peer_network import RestatedStep, maps_of_levels
 from step_plans import StepPlan, batches, configuration, job, made_up, topology
+
+from nnbox.records.engine import AugmentationPath, EngineWishes, SpeedUp
 
 _FOLD_SCRIPT = Path(__file__).resolve().parent / "gpu_fold.py"
 _OF_THE_FEED = SpeedUp.RESIDENT  # a step on batches that are ready does not see it

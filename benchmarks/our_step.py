@@ -7,13 +7,13 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from nnbox.records.engine import AugmentationPath
 from nnbox.training.arithmetic import arithmetic
 from nnbox.training.draw import sampling_plan
 from nnbox.training.engine import settle_engine
 from nnbox.training.feed import open_feed
-from torch import Tensor
-
 from nnbox.training.job import TrainingJob
 from nnbox.training.learner import Learner
 from nnbox.training.loader import WorkerPool

@@ -20,12 +20,12 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
-from nnbox.records.engine import EngineWishes
 from peer_network import RestatedStep, give_weights, maps_of_levels, same_gradients
 from peer_trainer import TrainerStep
 from step_plans import HIPPOCAMPUS, StepPlan, batches, configuration, job, tiny
 from torch import Tensor
 
+from nnbox.records.engine import EngineWishes
 from nnbox.records.precision import Precision
 from nnbox.training.learner import Learner
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from nnbox.records.engine import EngineWishes
 
 from nnbox.geometry import Box, Grid, Placement
 from nnbox.recipes import RECIPE_2019
 from nnbox.records.dataset import Channel, Choices, Label
+from nnbox.records.engine import EngineWishes
 from nnbox.records.plan import (
     ConfigurationPlan,
     Normalization,

@@ -83,11 +83,6 @@ def sample_coordinates(augmentation: SampleAugmentation, shape: tuple[int, ...])
     return _turned_and_scaled(augmentation, places)
 
 
-def linear_part(augmentation: SampleAugmentation, axes: int) -> NDArray[np.float64]:
-    """Return the (axes, axes) matrix of rotation and scaling: places are its products with offsets from the centre."""
-    return _turned_and_scaled(augmentation, np.eye(axes))
-
-
 def _turned_and_scaled(augmentation: SampleAugmentation, places: Coordinates) -> Coordinates:
     if augmentation.angles_rad is not None:
         rotate = rotate_coords_2d if len(places) == 2 else rotate_coords_3d

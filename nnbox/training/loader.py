@@ -27,7 +27,7 @@ from nnbox.training.worker import STOP, STOPPED, receive_arrays, receive_header,
 
 _JOIN_SECONDS = 5.0
 _log = logging.getLogger(__name__)
-PRELOADED_MODULE = "nnbox.training.worker"
+PRELOADED_MODULES = ("nnbox.training.worker", "nnbox.training.apply")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ def _start_worker() -> _Worker:
 def _context() -> Any:
     if "forkserver" in multiprocessing.get_all_start_methods():
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([PRELOADED_MODULE])
+        context.set_forkserver_preload([*PRELOADED_MODULES])
         return context
     return multiprocessing.get_context("spawn")
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nnbox.training.apply import augment_patch
 from nnbox.training.draw import CaseFacts, Draws, SamplingPlan, places, sampled
 from nnbox.training.patches import Arrays, one_hot
 from nnbox.training.store import load_image, load_labels, load_prepared, load_previous, load_voxels
@@ -64,6 +63,8 @@ class Sampler:
             DataError: a prepared file is missing or damaged, or a previous-stage prediction must not be used.
             TrainingError: a sample could not be made; names the case.
         """
+        from nnbox.training.apply import augment_patch  # noqa: PLC0415 - not where a device augments
+
         plan, images, labels = self._plan, [], []
         for place in places(plan, index):
             case, rng = self._draws.case(place)

@@ -9,12 +9,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbox.records.augmentation import Elastic, SampleAugmentation
-from nnbox.training.apply import linear_part
 from nnbox.training.banded import gaussian_gain
 
 REACH_VOX = 9  # how far beyond a place voxels matter: the spline's prefilter forgets, 0.27^9 < 1e-5
 SAFE_DEVIATIONS = 6.0  # of elastic offsets: one in 10^9 independent ones is larger, and a patch holds some thousands
 NOISE_SD = 3.0**-0.5  # of uniform noise in [-1, 1]
+
+
+def linear_part(augmentation: SampleAugmentation, axes: int) -> NDArray[np.float64]:
+    """Return the (axes, axes) matrix of rotation and scaling: places are its products with offsets from the centre.
+
+    What `nnbox.training.apply` asks of batchgenerators, in its order of axes; a device needs no such library.
+    """
+    matrix = np.eye(axes)
+    planes = ((0, 1),) if axes == 2 else ((1, 2), (2, 0), (0, 1))
+    angles_rad = augmentation.angles_rad or (0.0,) * len(planes)
+    for (first, second), angle in zip(planes, angles_rad, strict=True):
+        turn = np.eye(axes)
+        turn[first, first] = turn[second, second] = np.cos(angle)
+        turn[first, second], turn[second, first] = -np.sin(angle), np.sin(angle)
+        matrix = matrix @ turn
+    scaled: NDArray[np.float64] = matrix.T * (1.0 if augmentation.scale is None else augmentation.scale)
+    return scaled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

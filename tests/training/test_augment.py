@@ -17,10 +17,21 @@ from nnbox.training.apply import augment_patch, sample_coordinates
 from nnbox.training.augment import augment_packed, from_blocks, to_blocks
 from nnbox.training.pack import CaseVoxels, Placed, pack
 from nnbox.training.patches import Arrays, one_hot
-from nnbox.training.windows import window
+from nnbox.training.windows import linear_part, window
 
 LABELS = 2
 SHAPE = (16, 14, 12)
+
+
+@pytest.mark.parametrize(
+    ("angles_rad", "scale"), [((0.3,), None), ((-2.0,), 1.2), ((0.2, -0.1, 0.25), 0.9), (None, 1.1)]
+)
+def test_rotation_and_scale_are_batchgenerators(angles_rad, scale):
+    shape = (5, 4) if angles_rad is not None and len(angles_rad) == 1 else (5, 4, 3)
+    drawn = SampleAugmentation(elastic=None, angles_rad=angles_rad, scale=scale, gammas=(None,), mirror_axes=())
+    still = np.stack(np.meshgrid(*(np.arange(size) - (size - 1) / 2 for size in shape), indexing="ij"))
+    found = np.tensordot(linear_part(drawn, len(shape)), still, axes=1)
+    np.testing.assert_allclose(found, sample_coordinates(drawn, shape), atol=1e-12)
 
 
 def _spec(slice_axis) -> AugmentationSpec:
