@@ -1,8 +1,8 @@
 """`make bench-gpu`: the training step, its epoch, the loader, folds side by side and prediction on one GPU.
 
-Needs Python with torch and numpy, and what `--wheels` brings (safetensors; for the CPU path of augmentation
-batchgenerators and its needs; nnunetv2 where the peer's own trainer is to be timed); no image library. All is made up
-or prepared here, nothing is fetched. It ends within ``--minutes`` (9): rows that no longer fit are left out and said to
+Needs Python with torch and numpy, and what `--wheels` brings (safetensors and scipy; for the rows of batchgenerators
+that and its needs; nnunetv2 where the peer's own trainer is to be timed); no image library. All is made up here,
+nothing is fetched. It ends within ``--minutes`` (9): rows that no longer fit are left out and said to
 be. Prints one table and writes ``results/<date>-<card>.json``; ``--device cpu --quick`` proves every path with tiny
 sizes, and writes only where ``--out`` says.
 """

@@ -51,6 +51,8 @@ class GpuPlace:
         amounts: how much is done.
         ends_at: on the monotonic clock.
         rates: of the card, once measured.
+        written: plans whose cases are there.
+        peer: the peer's steps and what ran, per plan: what was compiled once is not compiled again.
     """
 
     device: str
@@ -60,6 +62,7 @@ class GpuPlace:
     ends_at: float
     rates: Rates | None = None
     written: set[str] = field(default_factory=set)
+    peer: dict[str, tuple[list[float], str]] = field(default_factory=dict)
 
     @property
     def on_card(self) -> bool:

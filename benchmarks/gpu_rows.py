@@ -18,7 +18,7 @@ from typing import Any
 import roofline
 import torch
 from gpu_place import GpuPlace, Utilisation
-from our_step import feed, our_step
+from our_step import feed, our_step, ready
 from peer_network import RestatedStep, maps_of_levels
 from step_plans import StepPlan, batches, configuration, job, made_up, topology
 
@@ -180,7 +180,7 @@ def _steps(place: GpuPlace, plan: StepPlan) -> Measured:
 def _our_steps(
     place: GpuPlace, plan: StepPlan, without: tuple[SpeedUp, ...] = ()
 ) -> tuple[list[float], dict[str, float]]:
-    made = batches(plan, 2)
+    made = ready(batches(plan, 2), place.device)
     place.forget_peak()
     own = job(plan, place.folder / plan.name, device=place.device, engine=EngineWishes(without=without))
     with our_step(own) as step:
@@ -207,7 +207,14 @@ def _against_floor(place: GpuPlace, plan: StepPlan, seconds: float) -> dict[str,
 
 
 def peer_steps(place: GpuPlace, plan: StepPlan) -> tuple[list[float], str]:
-    """Time the peer's step: its trainer where it is installed, else the restated one; compiled if that works here."""
+    """Time the peer's step, once per plan; the card's peak memory is then that of the peer."""
+    if plan.name not in place.peer:
+        place.peer[plan.name] = _measured_peer(place, plan)
+    return place.peer[plan.name]
+
+
+def _measured_peer(place: GpuPlace, plan: StepPlan) -> tuple[list[float], str]:
+    """Time its trainer's step where it is installed, else the restated one; compiled if that works here."""
     own = configuration(plan)
     made = [
         (
@@ -266,8 +273,8 @@ def _our_epoch(place: GpuPlace, plan: StepPlan) -> tuple[float, dict[str, float]
             for _ in range(warm_up):
                 step.take(next(made))
             seconds = _together(place, lambda: [step.take(next(made)) for _ in range(count)])
-        ready = batches(plan, 2)
-        plain = _together(place, lambda: [step.take(ready[number % 2]) for number in range(count)])
+        still = ready(batches(plan, 2), place.device)
+        plain = _together(place, lambda: [step.take(still[number % 2]) for number in range(count)])
     return seconds, {"s without augmentation": plain, **busy.figure()}
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
-from table import README, newest
+from table import README, RESULTS, newest
 
 BEGIN, END = "<!-- table: begin (make bench-gpu) -->", "<!-- table: end (make bench-gpu) -->"
+QUALITY_BEGIN, QUALITY_END = "<!-- table: begin (gpu_quality.py) -->", "<!-- table: end (gpu_quality.py) -->"
 _HEAD = ("row", "job", "reference", "theirs", "ours", "ratio", "target", "further figures, remarks", "card, measured")
 _MISSING = "not measured"
 
@@ -92,18 +95,54 @@ def _seconds(value: float | None) -> str:
     return f"{value:.1f} s" if value >= 10 else f"{value:.2f} s" if value >= 1 else f"{value * 1000:.3g} ms"
 
 
-def with_table(text: str, rendered: str) -> str:
-    """Return a text with the table between its markers."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{rendered}\n\n{END}{after}"
+def quality_markdown(documents: Sequence[dict[str, Any]]) -> str:
+    """Return the table of `gpu_quality.py`: the documents' summaries, and lines without figures for missing systems."""
+    head = ("system", "trainings", "Dice anterior, mean ± sd", "Dice posterior, mean ± sd", "card, measured")
+    lines = [_joined(head), _joined(["---"] * len(head))]
+    for system in ("ours", "peer"):
+        found = [document for document in documents if document["system"] == system]
+        for kind in ("seeds of fold 0", "folds with seed 0"):
+            lines += [_quality_line(document, kind) for document in found]
+            lines += [] if found else [_joined((system, kind, _MISSING, _MISSING, ""))]
+    return "\n".join(lines)
+
+
+def _quality_line(document: dict[str, Any], kind: str) -> str:
+    summary = document["summary"][kind]
+    cells = [
+        f"{mean:.4f}" + ("" if sd is None else f" ± {sd:.4f}")
+        for mean, sd in zip(summary["mean"], summary["sd"], strict=True)
+    ]
+    where = f"{document['device']} {document['measured'][:10]}"
+    return _joined((document["system"], f"{kind} ({summary['count']})", *cells, where))
+
+
+def quality_documents(folder: Path = RESULTS / "quality") -> list[dict[str, Any]]:
+    """Return what was measured, the newest of each system and card."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for path in sorted(folder.glob("*.json")):
+        document = json.loads(path.read_text())
+        found[document["system"], document["device"]] = document
+    return list(found.values())
+
+
+def with_tables(text: str, rows: Iterable[Any]) -> str:
+    """Return a text with both tables between their markers."""
+    text = _between(text, BEGIN, END, markdown(rows, newest(on_cpu=False)))
+    return _between(text, QUALITY_BEGIN, QUALITY_END, quality_markdown(quality_documents()))
+
+
+def _between(text: str, begin: str, end: str, rendered: str) -> str:
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n\n{rendered}\n\n{end}{after}"
 
 
 def main() -> None:
-    """Put the table between the markers of the README."""
+    """Put the tables between the markers of the README."""
     from gpu_rows import rows
 
-    README.write_text(with_table(README.read_text(), markdown(rows(), newest(on_cpu=False))))
+    README.write_text(with_tables(README.read_text(), rows()))
 
 
 if __name__ == "__main__":

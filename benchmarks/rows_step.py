@@ -72,7 +72,7 @@ def _steps(places: Places, kind: str, precision: str) -> Pair:
     folder = places.work / "step"
     folder.mkdir(parents=True, exist_ok=True)
     apart = _script(places, "agree", "tiny", folder)
-    peaks = {who: _script(places, "peak", _PLAN, folder, who, precision) for who in ("theirs", "ours")}
+    peaks = _peaks(places, folder, precision) if kind == "deep" else {}
     latest: dict[str, list[float]] = {}
 
     def reference() -> Timed:
@@ -90,14 +90,18 @@ def _steps(places: Places, kind: str, precision: str) -> Pair:
         reference=reference,
         ours=lambda: Timed(_middle(latest["ours_cpu"])),
         agree=agree,
-        figures=lambda: {
-            "ratio on the wall": _middle(latest["theirs"]) / _middle(latest["ours"]),
-            "MB peak, theirs": peaks["theirs"]["peak_mb"],
-            "MB peak, ours": peaks["ours"]["peak_mb"],
-            "MB beyond the start, ours": peaks["ours"]["peak_mb"] - peaks["ours"]["before_mb"],
-            "MB beyond the start, theirs": peaks["theirs"]["peak_mb"] - peaks["theirs"]["before_mb"],
-        },
+        figures=lambda: {"ratio on the wall": _middle(latest["theirs"]) / _middle(latest["ours"]), **peaks},
     )
+
+
+def _peaks(places: Places, folder: Path, precision: str) -> dict[str, float]:
+    """Return MB of each side in a process of its own: at its peak, and of that what came after the libraries."""
+    found = {}
+    for who in ("theirs", "ours"):
+        memory = _script(places, "peak", _PLAN, folder, who, precision)
+        found[f"MB peak, {who}"] = memory["peak_mb"]
+        found[f"MB beyond the libraries, {who}"] = memory["peak_mb"] - memory["before_mb"]
+    return found
 
 
 def _middle(values: list[float]) -> float:

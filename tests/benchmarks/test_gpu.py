@@ -54,10 +54,22 @@ def test_without_a_card_it_says_what_to_do(benchmarks):
 
 def test_the_readme_shows_every_row_measured_or_not():
     text = table.README.read_text()
-    rendered = gpu_table.markdown(rows(), table.newest(on_cpu=False))
-    assert gpu_table.with_table(text, rendered) == text
+    assert gpu_table.with_tables(text, rows()) == text
     for row in rows():
-        assert f"`{row.name}`" in rendered
+        assert f"`{row.name}`" in text
+
+
+def test_the_quality_table_shows_mean_and_spread_or_that_nothing_was_measured():
+    summary = {"count": 3, "mean": [0.9, 0.8], "sd": [0.01, None]}
+    document = {
+        "system": "peer",
+        "device": "a-card",
+        "measured": "2026-01-02T03:04:05",
+        "summary": {"seeds of fold 0": summary, "folds with seed 0": summary},
+    }
+    lines = gpu_table.quality_markdown([document]).splitlines()
+    assert [line.count("not measured") for line in lines[2:]] == [2, 2, 0, 0]
+    assert "| peer | seeds of fold 0 (3) | 0.9000 ± 0.0100 | 0.8000 | a-card 2026-01-02 |" in lines
 
 
 def test_a_row_without_a_measurement_has_no_figure():
