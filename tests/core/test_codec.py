@@ -147,3 +147,48 @@ def test_no_record_has_a_field_that_its_header_would_hide():
         for kind in vars(module).values():
             if isinstance(kind, type) and dataclasses.is_dataclass(kind) and hasattr(kind, "RECORD"):
                 assert not {field.name for field in dataclasses.fields(kind)} & {"record", "version"}, kind
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b'{"a":' * 100 + b"1" + b"}" * 100, "nested 100 levels"),
+        (b"[" * 100_000, "nested 100000 levels"),
+        (b'{"a": 1, "a": 2}', "'a' is there twice"),
+        (b'{"a": "\\ud800"}', "no valid Unicode"),
+        (b'{"a": NaN}', "NaN is no number"),
+        (b"9" * 5000, "not valid JSON"),
+        (b"\xff", "not valid JSON"),
+    ],
+)
+def test_a_document_that_would_break_what_reads_it_is_refused(text, words):
+    from nnbox.records.json_text import parse_json
+
+    with pytest.raises(RecordError, match=words):
+        parse_json(text, "file.json", finite=True)
+
+
+def test_brackets_in_texts_are_no_nesting_and_a_whole_pair_is_unicode():
+    from nnbox.records.json_text import parse_json
+
+    text = b'{"a": "' + b"[{" * 500 + b'\\"[", "b": "\\ud83d\\ude00"}'
+    assert parse_json(text, "file.json")["b"] == "\U0001f600"
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "9223372036854775808"])
+def test_a_number_of_more_than_64_bits_is_refused(number):
+    from nnbox.records.codec import decode
+
+    for kind in (int, float):
+        with pytest.raises(RecordError, match="64 bits"):
+            decode(int(number), kind, where="field")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    import os
+
+    from nnbox.records.codec import read_json
+
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(RecordError, match="a pipe or a device"):
+        read_json(tmp_path / "pipe.json")

@@ -2,9 +2,14 @@
 
 import pytest
 
-from nnbox.records.dataset import Label
+from nnbox.records.dataset import Choices, Label
+from nnbox.records.plan import Resampling
 from nnbox.records.results import PostprocessingStep
 from nnbox.submission.soundness import defects
+
+
+def _resampling(spacing_mm, order):
+    return Resampling(target_spacing_mm=spacing_mm, separate_axis_threshold=3.0, label_order=order)
 
 
 def test_a_plan_a_selection_and_weights_that_fit_have_no_defect(plan, selection, weights):
@@ -24,6 +29,9 @@ CHANGES_OF_A_CONFIGURATION = {
     "stride": ({}, {"strides": ((1, 1, 1), (0, 2, 2))}),
     "kernel": ({}, {"kernels": ((3, 3, 3), (2, 3, 3))}),
     "2D network": ({}, {"dimension": 2}),
+    "parameters": ({}, {"features": (4096,) * 12, "strides": ((1, 1, 1),) * 12, "kernels": ((7, 7, 7),) * 12}),
+    "target spacing": ({"resampling": _resampling((1e-9, 1.0, 1.0), 1)}, {}),
+    "in order 7": ({"resampling": _resampling((1.0, 1.0, 1.0), 7)}, {}),
 }
 
 
@@ -44,6 +52,9 @@ CHANGES_OF_THE_PLAN = {
     "normalizations": {"normalizations": ()},
     "configurations": {"configurations": ()},
     "is for": {"task": "Task91_Other"},
+    "cannot name a file": {"task": "../../evil"},
+    "is not known": {"recipe": "2030"},
+    "mirror axis": {"choices": Choices(mirror_axes=("w",))},
 }
 
 
@@ -58,6 +69,8 @@ CHANGES_OF_THE_SELECTION = {
     "not in the plan": {"members": ("3d_fullres", "4d")},
     "no fold of 3d_lowres": {"folds": {"2d": (0,), "3d_cascade": (0,)}},
     "fold 7, are missing": {"folds": {"2d": (7,), "3d_cascade": (0,), "3d_lowres": (0,)}},
+    "some are there twice or": {"folds": {"2d": (0, 0), "3d_cascade": (0,), "3d_lowres": (0,)}},
+    "steps of post-processing": {"postprocessing": (PostprocessingStep(label=0),) * 2},
     "names label 5": {"postprocessing": (PostprocessingStep(label=5),)},
 }
 
