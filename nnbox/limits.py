@@ -9,6 +9,7 @@ from pathlib import Path
 
 _GROUPS = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
+_PROC = Path("/proc")
 # Version 1 writes "no limit" as the largest multiple of a page.
 _UNLIMITED_BYTES = 1 << 60
 _THREAD_VARIABLES = (
@@ -64,6 +65,17 @@ def memory_in_use_bytes(groups: Path = _GROUPS, own: Path = _OWN) -> int | None:
     return None
 
 
+def held_bytes(proc: Path = _PROC) -> int:
+    """Return what this process and all it started hold now: its own resident pages, and of the others' what is theirs.
+
+    What the others share with nobody is taken, so that libraries count once.
+    """
+    others = _descendants(os.getpid(), proc)
+    private = (_sizes(proc / str(process) / "smaps_rollup") for process in others)
+    own = _sizes(proc / str(os.getpid()) / "status").get("VmRSS", 0)
+    return own + sum(found.get("Private_Clean", 0) + found.get("Private_Dirty", 0) for found in private)
+
+
 def available_processes(groups: Path = _GROUPS, own: Path = _OWN) -> int | None:
     """Return how many processes and threads the groups allow; None where they set no limit."""
     limits = [_number(folder / "pids.max") for folder in _folders("pids", groups, own)]
@@ -117,6 +129,25 @@ def _number(path: Path) -> int | None:
         return int(path.read_text())
     except (OSError, ValueError):  # absent, or the word "max"
         return None
+
+
+def _descendants(process: int, proc: Path) -> Iterator[int]:
+    try:
+        words = [(task / "children").read_text() for task in (proc / str(process) / "task").iterdir()]
+    except OSError:  # it has ended, or the system does not tell
+        return
+    for child in (int(name) for word in words for name in word.split()):
+        yield child
+        yield from _descendants(child, proc)
+
+
+def _sizes(path: Path) -> dict[str, int]:
+    """Return the fields of a file of /proc that are stated in kB, in bytes; none where it cannot be read."""
+    try:
+        parts = [line.split() for line in path.read_text().splitlines()]
+    except OSError:
+        return {}
+    return {words[0].rstrip(":"): 1024 * int(words[1]) for words in parts if len(words) == 3 and words[2] == "kB"}
 
 
 def _counters(path: Path) -> dict[str, int]:

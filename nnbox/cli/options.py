@@ -76,6 +76,15 @@ Parallel = Annotated[
     str,
     typer.Option("--parallel", metavar="N", help="Networks trained at once on each device, or auto: tried out."),
 ]
+MemoryLimit = Annotated[
+    float | None,
+    typer.Option(
+        "--memory-limit",
+        metavar="GB",
+        help="Memory that prediction may hold.",
+        show_default="90% of the container's",
+    ),
+]
 Workers = Annotated[
     int | None,
     typer.Option(

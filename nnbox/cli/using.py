@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from nnbox.cli.options import Device, Exclude, Folds, Input, Nonfinite, Seed, Workers, split_words, whole_numbers
+from nnbox.cli.options import (
+    Device,
+    Exclude,
+    Folds,
+    Input,
+    MemoryLimit,
+    Nonfinite,
+    Precision,
+    Seed,
+    Workers,
+    split_words,
+    whole_numbers,
+)
 
 _PRESETS = ("smoke", "ct", "2d", "permuted")
 
@@ -43,6 +55,8 @@ def _predict(
     folds: Folds = None,
     no_mirroring: Annotated[bool, typer.Option("--no-mirroring", help="One pass instead of 8 (2D: 4).")] = False,
     device: Device = "auto",
+    precision: Precision = "auto",
+    memory_limit: MemoryLimit = None,
     workers: Workers = None,
     exclude: Exclude = None,
     replace_nonfinite: Nonfinite = False,
@@ -50,6 +64,7 @@ def _predict(
     """Predict images with a trained model, write the archive."""
     from nnbox import verbs
     from nnbox.intake.options import IntakeOptions
+    from nnbox.records.precision import parse_precision
     from nnbox.stages.options import PredictOptions
 
     options = PredictOptions(
@@ -59,6 +74,8 @@ def _predict(
         folds=whole_numbers("--folds", folds),
         mirroring=not no_mirroring,
         device=device,
+        precision=parse_precision(precision),
+        memory_limit_gb=memory_limit,
         workers=workers,
         intake=IntakeOptions(exclude=split_words(exclude) or (), replace_nonfinite=replace_nonfinite),
     )

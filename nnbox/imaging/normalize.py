@@ -13,7 +13,10 @@ _SMALLEST_SD = 1e-8
 
 
 def normalize(
-    image: NDArray[np.float32], normalizations: Sequence[Normalization], mask: NDArray[np.bool_]
+    image: NDArray[np.float32],
+    normalizations: Sequence[Normalization],
+    mask: NDArray[np.bool_],
+    out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Normalise each channel.
 
@@ -24,14 +27,15 @@ def normalize(
     Source: 2018 §2.2.
 
     Args:
-        image: (channel, z, y, x) float32; not changed.
+        image: (channel, z, y, x) float32; not changed, unless it is ``out``.
         normalizations: one per channel.
         mask: (z, y, x) bool, the non-zero region.
+        out: takes the result; may be the image itself. None: a new array.
 
     Returns:
-        A new array of the same shape and type.
+        The result, of the image's shape and type.
     """
-    result = np.empty(image.shape, dtype=np.float32)
+    result = np.empty(image.shape, dtype=np.float32) if out is None else out
     for channel, target, rule in zip(image, result, normalizations, strict=True):
         if rule.scheme is NormalizationScheme.CT:
             _ct(channel, target, rule)

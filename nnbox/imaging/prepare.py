@@ -73,7 +73,7 @@ def prepare_each(
     found: dict[_Way, PreparedArrays] = {}
     results = []
     for configuration in configurations:
-        way = _way(_placement(grid, plan.axis_order, box, configuration.resampling), configuration.resampling)
+        way = _way(placement_of(grid, plan.axis_order, box, configuration.resampling), configuration.resampling)
         if way not in found:
             image_labels = None if labels is None else _cropped(labels, mask, way.placement)
             found[way] = _prepared(inner, image_labels, mask, plan, way)
@@ -110,8 +110,9 @@ def _prepared(
     _require_memory(len(image), way.placement)
     resampled = resample_image(image, shape_vox, separate_axis=apart)
     resampled_mask = resample_labels(mask.view(np.uint8), shape_vox, order=0, separate_axis=apart).view(np.bool_)
+    normalize(resampled, plan.normalizations, resampled_mask, out=resampled)
     return PreparedArrays(
-        image=normalize(resampled, plan.normalizations, resampled_mask),
+        image=resampled,
         labels=None
         if labels is None
         else resample_labels(labels, shape_vox, order=way.label_order, separate_axis=apart),
@@ -135,7 +136,8 @@ def _require_memory(channels: int, placement: Placement) -> None:
         )
 
 
-def _placement(grid: Grid, axis_order: tuple[int, int, int], box: Box, resampling: Resampling) -> Placement:
+def placement_of(grid: Grid, axis_order: tuple[int, int, int], box: Box, resampling: Resampling) -> Placement:
+    """Return how a case of a grid, cropped to a box (working order), lies in the arrays of a configuration."""
     tidy = tidy_spacing_mm(grid.spacing_mm)
     z, y, x = (tidy[axis] for axis in axis_order)
     spacing_mm: Spacing3 = (z, y, x)

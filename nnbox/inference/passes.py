@@ -106,6 +106,8 @@ class Passes:
             if output is not None:
                 for part in call.parts(output):
                     total = part if total is None else total.add_(part)
+                del part
+            del output  # or it would live until the next is there
             if not call.completes:
                 continue
             if call.answer is None:
@@ -164,14 +166,18 @@ class Passes:
             for call in calls:
                 running.append((call, pool.submit(call.run)))
                 if len(running) > self._effort.streams:
-                    done, output = running.popleft()
-                    yield done, output.result()
+                    yield _taken(running)
             while running:
-                done, output = running.popleft()
-                yield done, output.result()
+                yield _taken(running)
         finally:
             pool.shutdown(cancel_futures=True)
             torch.set_num_threads(threads)  # a thread's own number, and the one that later threads begin with
+
+
+def _taken(running: deque[tuple[_Call, Future[Tensor | None]]]) -> tuple[_Call, Tensor | None]:
+    """Take the oldest call with its output, which nothing here keeps."""
+    call, output = running.popleft()
+    return call, output.result()
 
 
 def _flipped(tiles: Tensor, flip: tuple[int, ...]) -> Tensor:

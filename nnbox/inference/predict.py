@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nnbox.inference.model import load_network
 from nnbox.inference.passes import Answer, Effort
 from nnbox.inference.sweep import Window, sweep
 from nnbox.inference.volume import Volume
 from nnbox.network.forward import Forward
 from nnbox.network.precision import autocast, choose_precision
 from nnbox.network.unet import UNet
+from nnbox.records.plan import Topology
 from nnbox.records.precision import Precision
 
 _CPU_CALL_VOXELS = 2**16
@@ -42,13 +45,13 @@ def answer_of(network: nn.Module, device: torch.device, precision: Precision) ->
     return answer
 
 
-def usual_effort(patch_size: Sequence[int], device: torch.device) -> Effort:
+def usual_effort(patch_size: Sequence[int], device: torch.device | str) -> Effort:
     """Return how much is done at once where memory does not matter.
 
     On a CPU every thread has a pass of its own, which wastes nothing on small maps; small tiles go several to a call.
     On a GPU passes and tiles go together. Source: own.
     """
-    if device.type == "cpu":
+    if torch.device(device).type == "cpu":
         samples = max(1, min(_MOST_SAMPLES, _CPU_CALL_VOXELS // math.prod(patch_size)))
         return Effort(streams=torch.get_num_threads(), threads=1, samples=samples)
     return Effort(samples=max(1, min(_MOST_SAMPLES, _CUDA_CALL_VOXELS // math.prod(patch_size))))
@@ -82,6 +85,38 @@ def open_window(
         device=place,
         effort=usual_effort(patch_size, place),
     )
+
+
+def open_mapped_window(
+    weights: Sequence[Path],
+    topology: Topology,
+    patch_size: tuple[int, ...],
+    mirror_axes: Sequence[int],
+    precision: Precision,
+) -> Window:
+    """Return the same on a CPU for networks of which none is kept; see `mapped_answer` and `open_window`."""
+    place = torch.device("cpu")
+    settled = choose_precision(precision, place)
+    return Window(
+        answers=tuple(mapped_answer(file, topology, settled) for file in weights),
+        classes=topology.classes,
+        patch_size=patch_size,
+        mirror_axes=tuple(mirror_axes),
+        device=place,
+        effort=usual_effort(patch_size, place),
+    )
+
+
+def mapped_answer(weights: Path, topology: Topology, precision: Precision) -> Answer:
+    """Return what answers on a CPU with a network that is mapped from its file for every batch, and let go after it.
+
+    The file's pages stay in the system's cache while there is room for them, so that mapping takes some milliseconds.
+    """
+
+    def answer(batch: Tensor) -> Tensor:
+        return answer_of(load_network(weights, topology), torch.device("cpu"), precision)(batch)
+
+    return answer
 
 
 def answers_of(networks: Sequence[nn.Module], device: torch.device, precision: Precision) -> tuple[Answer, ...]:

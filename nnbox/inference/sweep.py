@@ -83,13 +83,16 @@ def sweep(window: Window, volume: Volume, *, interpolated: tuple[bool, bool]) ->
     groups = [visits[at : at + passes.tiles_at_once] for at in range(0, len(visits), passes.tiles_at_once)]
     batches = (_batch(window, volume, [corner for corner, _ in group]) for group in groups)
     left = {row: len(walk.starts[2]) for row in walk.rows()}
-    for group, means in zip(groups, passes.means(batches), strict=True):
+    waiting = iter(groups)
+    for means in passes.means(batches):  # no zip, which keeps what it gave until the next is there
+        group = next(waiting)
         tiles = means.unsqueeze(2) if window.is_flat else means
         for (corner, row), tile in zip(group, tiles, strict=True):
             cells.add(corner, tile.mul_(weights))
             left[row] -= 1
             if not left[row]:
                 yield from cells.complete(row)
+        del means, tiles, tile  # or they would live until the next answer is there
 
 
 def _batch(window: Window, volume: Volume, corners: Sequence[Corner]) -> Tensor:

@@ -3,9 +3,15 @@
 # ruff: noqa: PLC0415
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nnbox.errors import ResourceError, UsageError
+
+
+class CardFullError(ResourceError):
+    """The memory of a card did not suffice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +49,37 @@ def peak_card_bytes(device: Device) -> int | None:
     import torch
 
     return int(torch.cuda.max_memory_reserved(device.name))
+
+
+def free_card_bytes(device: Device) -> int:
+    """Return the card's memory that nobody uses, what torch keeps for itself included; 0 for the CPU."""
+    if not device.is_cuda:
+        return 0
+    import torch
+
+    free, _ = torch.cuda.mem_get_info(device.name)
+    kept = torch.cuda.memory_reserved(device.name) - torch.cuda.memory_allocated(device.name)
+    return int(free + kept)
+
+
+@contextlib.contextmanager
+def card_errors(device: Device) -> Iterator[None]:
+    """Let a card that is full be told from a bug: torch's error leaves the block as `CardFullError`.
+
+    What torch kept of the memory is given back first, so that the next attempt finds it.
+    """
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        message = str(error).splitlines()[0]
+    else:
+        return
+    # Outside of the handler: the error's traceback keeps every array of the failed attempt alive.
+    if device.is_cuda:
+        torch.cuda.empty_cache()
+    raise CardFullError(f"{device.name} ({device.description}) is full: {message}")
 
 
 def no_device(wanted: str) -> Device:

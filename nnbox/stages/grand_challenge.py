@@ -26,11 +26,12 @@ from nnbox.network.device import choose_device
 from nnbox.records.dataset import Case, Choices, Dataset, InputDigests
 from nnbox.records.handover import Handover
 from nnbox.stages.context import Context, TakenIn, open_context
+from nnbox.stages.ensemble import Ensemble, PredictionSettings
 from nnbox.stages.journal import Journal, Listener
 from nnbox.stages.model_place import require_model
 from nnbox.stages.options import PredictOptions
 from nnbox.stages.places import require_places, require_scratch
-from nnbox.stages.prediction import Ensemble, PredictionSettings, predict_all
+from nnbox.stages.prediction import predict_all
 from nnbox.stages.resources import worker_count
 from nnbox.stages.workspace import Workspace
 from nnbox.submission.bundle import ModelBundle, open_bundle
@@ -66,7 +67,11 @@ def predict_for_platform(options: PredictOptions, listener: Listener) -> Path:
         replace_nonfinite = options.intake.replace_nonfinite or bundle.plan.choices.replace_nonfinite
         taken = _take_in(context, case, bundle, replace_nonfinite=replace_nonfinite)
         settings = PredictionSettings(
-            folds=options.folds, mirroring=options.mirroring, replace_nonfinite=replace_nonfinite
+            folds=options.folds,
+            mirroring=options.mirroring,
+            precision=options.precision,
+            replace_nonfinite=replace_nonfinite,
+            memory_limit_gb=options.memory_limit_gb,
         )
         (predicted,) = predict_all(context, taken, (case,), Ensemble(bundle, device, settings))
         _deliver(predicted, target, bundle, handover)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from nnbox.geometry import Placement
 from nnbox.inference.export import separate_axis_back
 from nnbox.inference.label_map import Part
+from nnbox.inference.manner import Manner
 from nnbox.inference.model import load_network
-from nnbox.inference.predict import open_window, predict_case
+from nnbox.inference.predict import open_mapped_window, open_window, predict_case
 from nnbox.inference.sweep import Window
 from nnbox.inference.volume import Volume
 from nnbox.network.device import Device
@@ -36,6 +37,11 @@ class Member:
     configuration: ConfigurationPlan
     window: Window
 
+    def at(self, manner: Manner) -> Member:
+        """Return the same networks, asked in a manner; for a member that was loaded and not changed yet."""
+        window = replace(self.window, effort=manner.effort(self.window.effort), halves=manner.halves)
+        return replace(self, window=window)
+
     def part(self, image: NDArray[np.float32], placement: Placement, previous: NDArray[np.integer] | None) -> Part:
         """Return the share of a prepared case in a label map; ``previous`` are first-stage labels on its grid."""
         axis = separate_axis_back(placement, self.configuration.resampling)
@@ -49,6 +55,11 @@ class Member:
         return Volume(image, previous, 0 if previous is None else len(self.plan.labels))
 
 
+def mirrored(plan: Plan, configuration: ConfigurationPlan, *, mirroring: bool) -> tuple[int, ...]:
+    """Return the patch axes of a configuration that are flipped."""
+    return tuple(mirror_axes(plan, configuration.topology.dimension)) if mirroring else ()
+
+
 def load_member(
     plan: Plan,
     configuration: ConfigurationPlan,
@@ -57,14 +68,23 @@ def load_member(
     *,
     mirroring: bool,
     precision: Precision = Precision.AUTO,
+    keep_weights: bool = True,
 ) -> Member:
-    """Load the networks of a configuration, in the order of their folds.
+    """Load the networks of a configuration, in the order of their folds; or let each be mapped when it is asked.
 
     Raises:
         DataError: weights that do not belong to the plan, or are damaged.
         ResourceError: the device cannot compute in that precision.
     """
-    networks = [load_network(weights[fold], configuration.topology, device.name) for fold in sorted(weights)]
-    axes = mirror_axes(plan, configuration.topology.dimension) if mirroring else ()
-    window = open_window(networks, configuration.patch_size, axes, device.name, precision)
+    axes = mirrored(plan, configuration, mirroring=mirroring)
+    files, topology, patch_size = (
+        [weights[fold] for fold in sorted(weights)],
+        configuration.topology,
+        configuration.patch_size,
+    )
+    if keep_weights:
+        networks = [load_network(file, topology, device.name) for file in files]
+        window = open_window(networks, patch_size, axes, device.name, precision)
+    else:
+        window = open_mapped_window(files, topology, patch_size, axes, precision)
     return Member(plan=plan, configuration=configuration, window=window)

@@ -10,6 +10,7 @@ from pathlib import Path
 from nnbox.errors import UsageError
 from nnbox.intake.options import IntakeOptions
 from nnbox.records.engine import EngineWishes
+from nnbox.records.precision import Precision
 
 
 class Until(StrEnum):
@@ -163,6 +164,8 @@ class PredictOptions:
         folds: a subset of the bundle's folds, or None for all.
         mirroring: average mirrored passes.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        precision: in which the networks compute.
+        memory_limit_gb: what the process and all it starts may hold, or None for what the container's limits leave.
         workers: worker processes, or None to size them to the machine.
         intake: what is said about the data.
     """
@@ -173,6 +176,8 @@ class PredictOptions:
     folds: tuple[int, ...] | None = None
     mirroring: bool = True
     device: str = "auto"
+    precision: Precision = Precision.AUTO
+    memory_limit_gb: float | None = None
     workers: int | None = None
     intake: IntakeOptions = field(default_factory=IntakeOptions)
 

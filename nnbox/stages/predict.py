@@ -13,6 +13,7 @@ from nnbox.network.device import choose_device
 from nnbox.records.dataset import Case, Dataset
 from nnbox.stages.completion import background_only
 from nnbox.stages.context import Context, TakenIn, open_context
+from nnbox.stages.ensemble import Ensemble, PredictionSettings
 from nnbox.stages.grand_challenge import predict_for_platform
 from nnbox.stages.intake import require_sound
 from nnbox.stages.journal import Journal, Listener
@@ -22,7 +23,7 @@ from nnbox.stages.model_place import require_model
 from nnbox.stages.options import PredictOptions
 from nnbox.stages.packaging import TaskPredictions, expected_cases, submit, warn_left_out
 from nnbox.stages.places import require_places, require_scratch
-from nnbox.stages.prediction import Ensemble, PredictionSettings, predict_all
+from nnbox.stages.prediction import predict_all
 from nnbox.stages.presence import present
 from nnbox.stages.resources import worker_count
 from nnbox.stages.workspace import Workspace
@@ -65,7 +66,9 @@ def predict(options: PredictOptions, listener: Listener) -> tuple[Path, ...]:
             settings = PredictionSettings(
                 folds=options.folds,
                 mirroring=options.mirroring,
+                precision=options.precision,
                 replace_nonfinite=options.intake.replace_nonfinite,
+                memory_limit_gb=options.memory_limit_gb,
             )
             warn_left_out(context, options.intake.exclude)
             files = predict_all(context, taken, cases, Ensemble(bundle, device, settings))

@@ -5,151 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnbox.errors import UsageError
 from nnbox.geometry import Grid, Placement
 from nnbox.imaging.io import read_image, write_labels
-from nnbox.imaging.postprocess import apply_postprocessing
-from nnbox.imaging.prepare import PreparedArrays, prepare_each
-from nnbox.inference.export import original_values
-from nnbox.inference.label_map import label_map
-from nnbox.network.device import Device
+from nnbox.inference.manner import less_on_card
+from nnbox.network.device import CardFullError, free_card_bytes
 from nnbox.records.codec import digest
 from nnbox.records.dataset import Case
-from nnbox.records.precision import Precision
 from nnbox.stages.context import Context, TakenIn
-from nnbox.stages.members import Member, load_member
+from nnbox.stages.ensemble import Ensemble, PredictionSettings, PreparedImage
+from nnbox.stages.memory import settle
 from nnbox.stages.overlap import Steps, overlapped
 from nnbox.stages.receipts import Unit
 from nnbox.submission.bundle import ModelBundle
 
 VERSION = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredictionSettings:
-    """How a bundle is used.
-
-    Attributes:
-        folds: a subset of the bundle's folds, or None for all.
-        mirroring: average mirrored passes.
-        precision: in which the networks compute.
-        replace_nonfinite: read non-finite voxels as 0.
-    """
-
-    folds: tuple[int, ...] | None = None
-    mirroring: bool = True
-    precision: Precision = Precision.AUTO
-    replace_nonfinite: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PreparedImage:
-    """A case as the networks of an ensemble see it.
-
-    Attributes:
-        grid: of the source image.
-        placement: of the crop; the same for all configurations, but for what is prepared.
-        arrays: by configuration.
-    """
-
-    grid: Grid
-    placement: Placement
-    arrays: dict[str, PreparedArrays]
-
-
-class Ensemble:
-    """The selected networks of a bundle; loaded when the first case needs them, then kept."""
-
-    def __init__(self, bundle: ModelBundle, device: Device, settings: PredictionSettings) -> None:
-        self.bundle = bundle
-        self.device = device
-        self.settings = settings
-        self._require_folds()
-
-    @cached_property
-    def members(self) -> tuple[Member, ...]:
-        """The chosen configurations, each with its networks."""
-        return tuple(self._load(name) for name in self.bundle.selection.members)
-
-    @cached_property
-    def first_stages(self) -> dict[str, Member]:
-        """The first stages that members need, by configuration."""
-        return {name: self._load(name) for name in self.stage_names}
-
-    @property
-    def stage_names(self) -> tuple[str, ...]:
-        """The configurations whose labels members read, sorted."""
-        plan = self.bundle.plan
-        names = {plan.configuration(name).previous for name in self.bundle.selection.members}
-        return tuple(sorted(name for name in names if name is not None))
-
-    def predict(self, image: NDArray[np.float32], grid: Grid) -> NDArray[np.unsignedinteger]:
-        """Return the label map, original values, (z, y, x) of the source grid.
-
-        Softmax is averaged over the folds' models and over the members, then arg-max, then post-processing.
-        Source: 2018 §2.4, §2.5, §2.6; 2019 §2.3.
-        """
-        prepared = self.prepare(image, grid)
-        return self.finish(self.label(prepared), prepared.placement)
-
-    def prepare(self, image: NDArray[np.float32], grid: Grid) -> PreparedImage:
-        """Bring an image to the grid of every configuration that sees it; no network is asked."""
-        plan = self.bundle.plan
-        names = (*self.bundle.selection.members, *self.stage_names)
-        found = prepare_each(image, None, grid, plan, [plan.configuration(name) for name in names])
-        return PreparedImage(grid=grid, placement=found[0].placement, arrays=dict(zip(names, found, strict=True)))
-
-    def label(self, prepared: PreparedImage) -> NDArray[np.unsignedinteger]:
-        """Return the most probable class of every voxel of the crop, working order."""
-        first: dict[str, Member] = self.first_stages
-        parts = []
-        for member in self.members:
-            arrays, previous = prepared.arrays[member.configuration.name], None
-            if (name := member.configuration.previous) is not None:
-                low = prepared.arrays[name]
-                part = first[name].part(low.image, low.placement, None)
-                previous = label_map([part], arrays.placement.prepared_shape_vox)
-            parts.append(member.part(arrays.image, arrays.placement, previous))
-        return label_map(parts, prepared.placement.crop.shape_vox)
-
-    def finish(self, labels: NDArray[np.unsignedinteger], placement: Placement) -> NDArray[np.unsignedinteger]:
-        """Put labels of the crop back on the source grid, post-process them, and give them their original values."""
-        whole = placement.restore(labels)
-        if steps := self.bundle.selection.postprocessing:
-            whole = apply_postprocessing(whole, steps)
-        return original_values(whole, self.bundle.plan.labels)
-
-    def _load(self, name: str) -> Member:
-        weights = {
-            fold: path
-            for (configuration, fold), path in self.bundle.weights.items()
-            if configuration == name and (self.settings.folds is None or fold in self.settings.folds)
-        }
-        plan, settings = self.bundle.plan, self.settings
-        return load_member(
-            plan,
-            plan.configuration(name),
-            weights,
-            self.device,
-            mirroring=settings.mirroring,
-            precision=settings.precision,
-        )
-
-    def _require_folds(self) -> None:
-        for name, folds in self.bundle.selection.folds.items():
-            missing = sorted(set(self.settings.folds or ()) - set(folds))
-            if missing:
-                raise UsageError(
-                    f"--folds {','.join(map(str, missing))}: the model has folds {','.join(map(str, folds))} of "
-                    f"{name}. "
-                    "What to do: name folds it has, or leave --folds out"
-                )
 
 
 def prediction_units(
@@ -211,6 +85,7 @@ class _Steps:
 
     def __init__(self, context: Context, ensemble: Ensemble) -> None:
         self._root = context.root
+        self._journal = context.journal
         self._ensemble = ensemble
 
     def read(self, waiting: _Waiting) -> _Read:
@@ -223,9 +98,36 @@ class _Steps:
 
     def work(self, read: _Read) -> _Labelled:
         started = time.monotonic()
-        labels = self._ensemble.label(read.prepared)
+        labels = self._labels(read)
         seconds = (read.seconds, time.monotonic() - started)
         return _Labelled(read.waiting, labels, read.prepared.placement, read.prepared.grid, seconds)
+
+    def _labels(self, read: _Read) -> NDArray[np.unsignedinteger]:
+        """Ask the networks; where the card turns out to be full, hold one thing more back and ask again.
+
+        Raises:
+            CardFullError: nothing is left to hold back.
+        """
+        while True:
+            try:
+                return self._ensemble.label(read.prepared)
+            except CardFullError as error:
+                full = error
+            case, device = read.waiting.case.name, self._ensemble.device
+            manner = less_on_card(self._ensemble.manner)
+            if manner is None:
+                shape = " x ".join(map(str, read.prepared.grid.shape_vox))
+                raise CardFullError(
+                    f"{case} ({shape} voxels) does not fit on the card with everything held back; {full}. What to do: "
+                    f"end what else uses the card ({free_card_bytes(device) / 1e9:.1f} GB are free now); use --device "
+                    f"cpu; use fewer --folds; or leave the case out with --exclude {case}."
+                )
+            self._ensemble.manner = manner
+            self._journal.warn(
+                "card_full",
+                f"{case}: {full}; it is begun anew with {manner.held_back()[-1]}",
+                {"case": case, "held_back": list(manner.held_back())},
+            )
 
     def write(self, labelled: _Labelled) -> _Written:
         started = time.monotonic()
@@ -244,8 +146,12 @@ def predict_all(context: Context, taken: TakenIn, cases: Sequence[Case], ensembl
             context.journal.note("skipped", f"{case.name} is predicted already", {"case": case.name})
         else:
             waiting.append(_Waiting(number, case, unit))
+    if waiting:
+        limit_gb = ensemble.settings.memory_limit_gb
+        found = settle(context, [item.case for item in waiting], ensemble.networks, ensemble.device, limit_gb)
+        ensemble.manner = found.manner
     own = _Steps(context, ensemble)
-    for written in overlapped(Steps(own.read, own.work, own.write), waiting, ahead=True):
+    for written in overlapped(Steps(own.read, own.work, own.write), waiting, ahead=ensemble.manner.ahead):
         _tell(context, written, len(cases))
     return tuple(unit.outputs[0] for unit in units)
 

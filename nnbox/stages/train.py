@@ -258,7 +258,8 @@ def _choose_and_predict(context: Context, job: Job) -> TaskOutcome:
     if not cases:
         context.journal.say("no_test_images", "there are no test images; the model is complete")
         return TaskOutcome(workspace=workspace, plan=plan, selection=selection)
-    from nnbox.stages.prediction import Ensemble, PredictionSettings, predict_all  # noqa: PLC0415 - torch
+    from nnbox.stages.ensemble import Ensemble, PredictionSettings  # noqa: PLC0415 - torch
+    from nnbox.stages.prediction import predict_all  # noqa: PLC0415
 
     warn_left_out(context, options.intake.exclude)
     settings = PredictionSettings(replace_nonfinite=options.intake.replace_nonfinite)

@@ -25,7 +25,7 @@ from nnbox.records.codec import read_record
 from nnbox.records.plan import Folds, Plan
 from nnbox.records.precision import Precision
 from nnbox.records.results import PostprocessingStep, Selection
-from nnbox.stages.prediction import Ensemble, PredictionSettings
+from nnbox.stages.ensemble import Ensemble, PredictionSettings
 from nnbox.stages.workspace import Workspace
 from nnbox.submission.bundle import ModelBundle
 from nnbox.training.store import load_image, load_prepared, load_previous

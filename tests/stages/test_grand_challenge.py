@@ -20,7 +20,7 @@ from nnbox.imaging.io import read_header, read_image, read_labels
 from nnbox.imaging.label_values import to_consecutive
 from nnbox.network.device import choose_device
 from nnbox.records.handover import Handover
-from nnbox.stages.prediction import Ensemble, PredictionSettings
+from nnbox.stages.ensemble import Ensemble, PredictionSettings
 from nnbox.submission.bundle import open_bundle, write_bundle
 from nnbox.synthesize.algorithm_input import made_up_grid, write_algorithm_input
 from nnbox.synthesize.files import write_metaimage

@@ -1,0 +1,157 @@
+"""Memory of `nnbox predict`, looked at from outside: it states its peak, keeps to it, and says when it cannot.
+
+The sizes that take minutes are in ``benchmarks/memory.py`` (`make bench-memory`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from peak import Watched, watched
+from random_model import ModelSize, write_images, write_model
+
+from nnbox.errors import UsageError
+from nnbox.imaging.io import read_image, read_labels
+from nnbox.inference.export import most_probable, probabilities_on_crop
+from nnbox.inference.manner import Manner, less_on_card, manners
+from nnbox.network.device import choose_device
+from nnbox.stages.ensemble import Ensemble, PredictionSettings
+from nnbox.stages.memory import limit_bytes
+from nnbox.submission.bundle import open_bundle
+
+# Wide along y, so that much waits for the next row of tiles and resting in 16 bits saves more than the margin.
+MANY = ModelSize(labels=99, patch=(32, 48, 48), features=(4, 8))
+SHAPE = (48, 288, 48)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A prediction as its user and its watcher see it."""
+
+    watched: Watched
+    output: Path
+
+    @property
+    def announced(self):
+        lines = [json.loads(line) for line in (self.output / "log.jsonl").read_text().splitlines()]
+        return next(line["facts"] for line in lines if line["event"] == "memory")
+
+    def labels(self, number=0):
+        return read_labels(self.output / "predictions" / f"case_{number}.nii.gz")[0]
+
+
+def predict(model, images, output, *options):
+    command = [sys.executable, "-m", "nnbox", "predict", "--input", str(images), "--output", str(output)]
+    command += ["--model", str(model), "--device", "cpu", "--no-mirroring", "--workers", "0", *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    return Run(watched(command, output.with_suffix(".txt"), environment, every_seconds=0.02), output)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("memory")
+    write_model(folder / "many", MANY)
+    write_images(folder / "images", SHAPE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def free(place):
+    """A prediction that holds nothing back."""
+    return predict(place / "many" / "model", place / "images", place / "free")
+
+
+@pytest.fixture(scope="module")
+def needed_gb(place):
+    """What a refusal says is needed."""
+    refused = predict(place / "many" / "model", place / "images", place / "refused", "--memory-limit", "0.1")
+    assert refused.watched.exit_code == 5, refused.watched.output
+    assert "Traceback" not in refused.watched.output
+    assert not list((place / "refused").glob("predictions/*"))
+    return re.search(r"allow --memory-limit ([\d.]+)", " ".join(refused.watched.output.split()))[1]
+
+
+@pytest.fixture(scope="module")
+def tight(place, needed_gb):
+    """A prediction with exactly the memory that the refusal asked for."""
+    return predict(place / "many" / "model", place / "images", place / "tight", "--memory-limit", needed_gb)
+
+
+@pytest.mark.parametrize("name", ["free", "tight"])
+def test_the_announced_peak_is_within_a_quarter_of_the_measured_one(name, request):
+    run = request.getfixturevalue(name)
+    assert run.watched.exit_code == 0, run.watched.output
+    assert 0.75 <= run.announced["peak_bytes"] / run.watched.peak_bytes <= 1.25
+
+
+def test_a_wide_network_is_announced_as_well(place):
+    write_model(place / "wide", ModelSize(labels=2, patch=(48, 64, 64), features=(24, 48, 96)))
+    write_images(place / "one", (48, 64, 64))
+    run = predict(place / "wide" / "model", place / "one", place / "wide-out")
+    assert run.watched.exit_code == 0, run.watched.output
+    assert 0.75 <= run.announced["peak_bytes"] / run.watched.peak_bytes <= 1.25
+
+
+def test_the_number_a_refusal_names_suffices_and_is_kept_to(tight, needed_gb):
+    assert tight.watched.exit_code == 0, tight.watched.output
+    assert tight.watched.peak_bytes <= float(needed_gb) * 1e9
+    assert tight.announced["held_back"][-1] == "waiting sums in 16 bits"
+    assert tight.announced["limit_bytes"] == int(float(needed_gb) * 1e9)
+
+
+def test_less_memory_means_the_same_labels_but_for_a_hair(free, tight):
+    assert free.announced["held_back"] == []
+    assert len(np.unique(free.labels())) > 5
+    # 663,552 voxels: at most one of a million may differ.
+    assert (free.labels() != tight.labels()).sum() <= 1
+
+
+def test_the_labels_are_those_of_the_dense_path(place, free, tmp_path):
+    ensemble = Ensemble(
+        open_bundle(place / "many" / "model", tmp_path), choose_device("cpu"), PredictionSettings(mirroring=False)
+    )
+    prepared = ensemble.prepare(*read_image([place / "images" / "case_0.nii.gz"]))
+    (member,) = ensemble.members
+    arrays = prepared.arrays[member.configuration.name]
+    dense = probabilities_on_crop(member.predict(arrays.image, None), arrays.placement, member.configuration.resampling)
+    np.testing.assert_array_equal(free.labels(), most_probable(dense))
+
+
+def test_memory_depends_neither_on_the_number_of_cases_nor_of_folds(place, tight, needed_gb):
+    size = ModelSize(labels=MANY.labels, patch=MANY.patch, features=MANY.features, folds=5)
+    write_model(place / "folds", size)
+    write_images(place / "cases", SHAPE, count=5)
+    cases = predict(place / "many" / "model", place / "cases", place / "cases-out", "--memory-limit", needed_gb)
+    folds = predict(place / "folds" / "model", place / "images", place / "folds-out", "--memory-limit", needed_gb)
+    for run in (cases, folds):
+        assert run.watched.exit_code == 0, run.watched.output
+        assert run.watched.peak_bytes == pytest.approx(tight.watched.peak_bytes, rel=0.05)
+
+
+@pytest.mark.parametrize("limit", [0, -1, float("nan"), float("inf")])
+def test_a_limit_is_a_positive_number(limit):
+    with pytest.raises(UsageError, match="--memory-limit"):
+        limit_bytes(limit)
+
+
+@pytest.mark.parametrize("on_card", [True, False])
+def test_each_manner_holds_one_thing_more_back_and_16_bits_come_last(on_card):
+    words = [manner.held_back() for manner in manners(on_card=on_card)]
+    assert [len(item) for item in words] == list(range(len(words)))
+    assert all(set(before) < set(after) for before, after in itertools.pairwise(words))
+    assert words[-1][-1] == "waiting sums in 16 bits"
+
+
+def test_a_full_card_is_asked_for_less_until_nothing_is_left():
+    found, manner = [], Manner()
+    while (manner := less_on_card(manner)) is not None:
+        found.append(manner.held_back()[-1])
+    assert found == ["one tile to a pass", "no answer remembered", "waiting sums in 16 bits"]
