@@ -93,8 +93,10 @@ def _edges_bytes(size: SweepSize) -> int:
 
 def _passes_bytes(size: SweepSize, effort: Effort) -> int:
     """Return what passes hold: those that run, one that was taken, the sum, and the answer that is remembered."""
-    forward = card_forward_bytes if size.on_card else forward_bytes
-    running = forward(size.topology, size.patch_size, effort.samples, size.precision)
+    if size.on_card:
+        running = card_forward_bytes(size.topology, size.patch_size, effort.samples, size.precision)
+    else:
+        running = forward_bytes(size.topology, size.patch_size, effort.samples)
     answer = answer_bytes(size.topology, size.patch_size, effort.samples)
     streams = max(1, effort.streams)
     taken = answer if streams > 1 else 0
@@ -109,7 +111,8 @@ def _table_bytes(size: SweepSize) -> int:
     walk = size.walk
     rows = size.shape_vox[1] if size.together else max(segment.size for segment in walk.segments[1]) + 1
     plane = size.topology.classes * rows * size.shape_vox[2]
-    return FLOAT_BYTES * _TABLE_COPIES * max(min(TABLE_VALUES, plane * size.shape_vox[0]), 2 * plane)
+    thickest = max(segment.size for segment in walk.segments[0]) + 1
+    return FLOAT_BYTES * _TABLE_COPIES * max(min(TABLE_VALUES, plane * thickest), 2 * plane)
 
 
 def _slab_bytes(size: SweepSize) -> int:

@@ -133,6 +133,10 @@ def _convolved(
 ) -> Tensor:
     form = torch.channels_last_3d if maps.ndim == 5 else torch.channels_last
     ones = (1,) * len(stride)
+    if maps.dtype == torch.bfloat16 and not _has_onednn_bf16():
+        # The numbers of a processor that has it: operands and result in 16 bits, sums in float32.
+        wide = _convolved(maps.float(), weight.float(), None if bias is None else bias.float(), stride, padding)
+        return wide.to(torch.bfloat16)
     if _has_onednn():
         result: Tensor = torch.ops.aten.mkldnn_convolution(maps, weight, bias, padding, stride, ones, 1)
     else:
@@ -142,6 +146,10 @@ def _convolved(
 
 def _has_onednn() -> bool:
     return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+
+
+def _has_onednn_bf16() -> bool:
+    return _has_onednn() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _rows(maps: Tensor) -> list[Tensor]:

@@ -35,17 +35,16 @@ def answer_bytes(topology: Topology, patch_vox: Sequence[int], samples: int) -> 
     return FLOAT_BYTES * samples * topology.classes * math.prod(patch_vox)
 
 
-def forward_bytes(topology: Topology, patch_vox: Sequence[int], samples: int, precision: Precision) -> int:
+def forward_bytes(topology: Topology, patch_vox: Sequence[int], samples: int) -> int:
     """Return the most that one forward pass on a CPU holds, its input and its answer included, weights not.
 
     Args:
         topology: of the network.
         patch_vox: as many axes as it has.
         samples: tiles and mirrored passes taken together.
-        precision: settled.
     """
     voxels, features = samples * math.prod(patch_vox), topology.features[0]
-    size = FLOAT_BYTES if precision is Precision.FLOAT32 else _HALF_BYTES
+    size = FLOAT_BYTES  # also of bf16: a processor that lacks it makes float32 copies of what it convolves
     below = topology.features[1] / math.prod(topology.strides[1]) if len(topology.features) > 1 else 0.0
     maps = _MAPS + (1.0 if features % _FEATURE_GROUP else 0.0)
     alive = size * voxels * (maps * features + below) + FLOAT_BYTES * voxels * topology.input_channels
