@@ -1,7 +1,7 @@
 """The memory of reading, preparing and writing a case, as arithmetic: the largest sum of arrays alive at a time.
 
 Each function follows the code it speaks of line by line: `nnbox.imaging.io`, `nnbox.imaging.prepare`,
-`nnbox.imaging.postprocess`. Source: own; compared with measurements in ``benchmarks/memory.py``.
+`nnbox.imaging.postprocess`. Source: own; compared with measurements in ``tests/stages/test_memory.py``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 What is counted: cells that are added to or rest, what they read of their neighbours, forward passes that run and
 answers that wait, the pieces in which complete cells become labels, and for several configurations together the slabs
-that wait for each other. Source: own; compared with measurements in ``benchmarks/memory.py``.
+that wait for each other. Source: own; compared with measurements in ``tests/stages/test_memory.py``.
 """
 
 from __future__ import annotations

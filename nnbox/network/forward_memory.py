@@ -4,7 +4,7 @@ On the way up at full resolution three arrays of the first level's features are 
 was multiplied and what is laid out in space, or both halves of the joined convolution), and half of a fourth: pieces
 and what comes from below. oneDNN works on features in groups of eight and copies maps whose features are no multiple.
 The answer comes on top where the maps are small: glibc keeps freed arrays below 32 MiB for later, and hands larger ones
-back at once. Source: own; compared with measurements in ``benchmarks/memory.py``.
+back at once. Source: own; compared with measurements in ``tests/stages/test_memory.py``.
 """
 
 from __future__ import annotations

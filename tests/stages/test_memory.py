@@ -1,7 +1,4 @@
-"""Memory of `nnbox predict`, looked at from outside: it states its peak, keeps to it, and says when it cannot.
-
-The sizes that take minutes are in ``benchmarks/memory.py`` (`make bench-memory`).
-"""
+"""Memory of `nnbox predict`, looked at from outside: it states its peak, keeps to it, and says when it cannot."""
 
 from __future__ import annotations
 
