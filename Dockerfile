@@ -24,6 +24,14 @@ RUN --mount=type=bind,from=wheels,target=/wheels \
     && python3 -m venv /opt/nnbox \
     && /opt/nnbox/bin/pip install --no-cache-dir --disable-pip-version-check --find-links /wheels -r "$lock"
 
+# Triton compiles its launcher on the machine with the card, once: the CUDA image brings the C compiler (179 MB) for that.
+# hadolint ignore=DL3008
+RUN if [ "$VARIANT" = cuda ]; then \
+        needed=(gcc libc6-dev); \
+        [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ] || needed+=(python3-dev); \
+        apt-get update && apt-get install --yes --no-install-recommends "${needed[@]}" && rm -rf /var/lib/apt/lists/*; \
+    fi
+
 # Any --user must be able to write where nothing is mounted.
 RUN mkdir -p /input /output && chmod 1777 /input /output
 
