@@ -7,7 +7,7 @@ import rows_headers
 import rows_maps
 import rows_names
 import rows_voxels
-from row import Row
+from defect_row import Row
 
 SECTIONS: dict[str, tuple[Row, ...]] = {
     "Headers": rows_headers.ROWS,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from defect_row import Row
 from defects import SECTIONS
-from row import Row
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "bad-input.md"
 _HEAD = """# Bad input

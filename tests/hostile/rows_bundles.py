@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from row import PREDICT, Row
+from defect_row import PREDICT, Row
 from safetensors.numpy import save
 from small_set import SmallSet
 

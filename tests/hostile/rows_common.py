@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from row import PREDICT, Row
+from defect_row import PREDICT, Row
 from small_set import SmallSet, Spoil
 
 

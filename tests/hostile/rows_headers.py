@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from row import INSPECT, PREDICT, TRAIN, Row
+from defect_row import INSPECT, PREDICT, TRAIN, Row
 from rows_common import row
 from small_set import patch, replaced, rewrite, save, unpacked
 

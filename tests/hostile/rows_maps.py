@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from row import CHECK, EVALUATE, Row
+from defect_row import CHECK, EVALUATE, Row
 from small_set import BAD, TEST, SmallSet, label_values, patch, rewrite, save
 
 

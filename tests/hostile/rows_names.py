@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from row import INSPECT, PREDICT, TRAIN, Row
+from defect_row import INSPECT, PREDICT, TRAIN, Row
 from rows_common import row
 
 _CASE = "case beta"

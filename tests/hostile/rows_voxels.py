@@ -7,7 +7,7 @@ import struct
 import zlib
 
 import numpy as np
-from row import INSPECT, PREDICT, TRAIN, Row
+from defect_row import INSPECT, PREDICT, TRAIN, Row
 from rows_common import row
 from small_set import CASES, TEST, patch, rewrite, unpacked
 

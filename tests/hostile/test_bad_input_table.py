@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from confined import MEMORY_BYTES, Outcome, run_confined, snapshot
+from defect_row import Row
 from defects import ROWS
 from render import PAGE, render
-from row import Row
 
 # What a refused `train` or `predict` leaves in its output folder: that it ran, what it said, and locks let go.
 NOTES = {"out", "out/.lock", "out/.presence.json", "out/log.jsonl"}

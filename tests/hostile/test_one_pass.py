@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from confined import run_confined
-from row import INSPECT
+from defect_row import INSPECT
 from small_set import TEST, SmallSet, patch, rewrite
 
 
