@@ -5,23 +5,21 @@ from __future__ import annotations
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from nnbox.evaluation.scores import score_case
-from nnbox.imaging.io import read_labels
-from nnbox.imaging.label_values import to_consecutive
-from nnbox.inference.export import labels_on_source, probabilities_on_crop, store_probabilities
-from nnbox.inference.probabilities import average_probabilities, load_probabilities
+from nnbox.inference.export import probabilities_on_crop, store_probabilities
 from nnbox.network.unet import build_network
 from nnbox.records.plan import ConfigurationPlan
-from nnbox.records.prepared import PreparedCase, PreviousPrediction
+from nnbox.records.prepared import PreviousPrediction
 from nnbox.stages.context import Context
+from nnbox.stages.costs import Costs
 from nnbox.stages.job import Job
 from nnbox.stages.members import load_member
+from nnbox.stages.probing_ending import Probed, measure_ending, usual_seconds
 from nnbox.training.checkpoint import write_tensors
 from nnbox.training.job import TrainingJob
 from nnbox.training.loader import WorkerPool
@@ -33,26 +31,6 @@ _STEPS = 5
 _SHARE = 0.005
 _LEAST_SECONDS, _MOST_SECONDS = 1.5, 60.0
 _PREVIOUS_CASES = 3
-_MOST_REPEATS = 4
-
-
-@dataclass(slots=True)
-class Costs:
-    """Measured seconds, by configuration; they are replaced by those of real trainings as these end.
-
-    Attributes:
-        step: of a training step with its share of validation and book-keeping.
-        start: of what begins and ends a training.
-        case: of the out-of-fold prediction of a case.
-        load: of reading a case's stored probabilities and making a label map of them.
-        score: of scoring a label map.
-    """
-
-    step: dict[str, float] = field(default_factory=dict)
-    start: dict[str, float] = field(default_factory=dict)
-    case: dict[str, float] = field(default_factory=dict)
-    load: float = 0.0
-    score: float = 0.0
 
 
 class _EnoughError(Exception):
@@ -95,7 +73,8 @@ def measure(
         context: of the run.
         job: the planned task.
         pool: the workers that will serve the trainings.
-        budget_seconds: half a percent of it, but at least 1.5 s and at most a minute, goes into each configuration.
+        budget_seconds: half a percent of it, but at least 1.5 s and at most a minute, goes into the training of each
+            configuration, and at most as much into each other thing that is measured.
         works: a training of each configuration.
     """
     costs = Costs()
@@ -106,11 +85,11 @@ def measure(
         first = next(iter(works))
         # What a process does once, whatever is trained first, is no cost of that configuration.
         _measure_training(_throw_away(works[first], folder / "warm-up"), pool, 0.0, Costs())
+        probed: dict[str, Probed] = {}
         for name, work in works.items():
             _measure_training(_throw_away(work, folder / name), pool, allowed, costs)
-            stored = _measure_prediction(job, work, folder / name, allowed, costs)
-            if job.plan.configuration(name).full_resolution:
-                _measure_scoring(context, job, work, stored, allowed, costs)
+            probed[name] = _measure_prediction(job, work, folder / name, allowed, costs)
+        costs.ending = measure_ending(context, job, probed, allowed)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return costs
@@ -139,7 +118,7 @@ def _measure_training(work: TrainingJob, pool: WorkerPool, allowed_seconds: floa
         costs.start[name] = max(0.0, watch.start_seconds - watch.epoch_seconds)
 
 
-def _measure_prediction(job: Job, work: TrainingJob, folder: Path, allowed_seconds: float, costs: Costs) -> Path:
+def _measure_prediction(job: Job, work: TrainingJob, folder: Path, allowed_seconds: float, costs: Costs) -> Probed:
     """Predict one case of middling size with random weights and keep its probabilities."""
     plan, configuration = job.plan, work.configuration
     weights = folder / "random.safetensors"
@@ -148,46 +127,17 @@ def _measure_prediction(job: Job, work: TrainingJob, folder: Path, allowed_secon
     previous = None
     if configuration.previous is not None:
         previous = np.maximum(load_labels(work.store, case), 0).astype(np.uint8)
+    began = time.monotonic()
     member = load_member(plan, configuration, {0: weights}, job.device, mirroring=True)
+    costs.opening[configuration.name] = time.monotonic() - began
     placement, stored = load_prepared(work.store, case).placement, folder / f"{case}.npz"
 
     def predict() -> None:
         probabilities = member.predict(np.array(load_image(work.store, case)), previous)
         store_probabilities(stored, probabilities_on_crop(probabilities, placement, configuration.resampling))
 
-    costs.case[configuration.name] = share * _usual_seconds(predict, allowed_seconds)
-    return stored
-
-
-def _measure_scoring(
-    context: Context, job: Job, work: TrainingJob, stored: Path, allowed_seconds: float, costs: Costs
-) -> None:
-    """Make the label map of a case and score its reference against itself: random weights give no likely map."""
-    case = next(item for item in job.taken.dataset.cases if item.name == stored.stem)
-    record: PreparedCase = load_prepared(work.store, case.name)
-    labels = job.plan.labels
-    reference = to_consecutive(read_labels(context.root / str(case.label))[0], labels)
-
-    def load() -> None:
-        to_consecutive(read_labels(context.root / str(case.label))[0], labels)
-        labels_on_source(average_probabilities([load_probabilities(stored)] * 2), record.placement)
-
-    def score() -> None:
-        score_case(case.name, reference, reference, record.grid.spacing_mm, len(labels), 1.0)
-
-    costs.load = max(costs.load, _usual_seconds(load, allowed_seconds))
-    costs.score = max(costs.score, _usual_seconds(score, allowed_seconds))
-
-
-def _usual_seconds(work: Callable[[], None], allowed_seconds: float) -> float:
-    """Return how long a piece of work takes: where there is time, the mean of a few after the first, which warms up."""
-    began = time.monotonic()
-    work()
-    ends = [time.monotonic()]
-    while ends[-1] - began < allowed_seconds and len(ends) < _MOST_REPEATS:
-        work()
-        ends.append(time.monotonic())
-    return ends[0] - began if len(ends) == 1 else (ends[-1] - ends[0]) / (len(ends) - 1)
+    costs.case[configuration.name] = share * usual_seconds(predict, allowed_seconds)
+    return Probed(case=case, member=member, weights=weights, stored=stored, store=work.store, previous=previous)
 
 
 def _middling(work: TrainingJob) -> tuple[str, float]:

@@ -23,18 +23,17 @@ from nnbox.rules.time_budget import (
     steps_that_fit,
 )
 from nnbox.stages.budget_clock import BudgetClock, open_clock
-from nnbox.stages.budget_reserve import reserved_seconds
+from nnbox.stages.budget_reserve import MARGIN, margin_seconds, reserved_seconds
 from nnbox.stages.context import Context
+from nnbox.stages.costs import Costs
 from nnbox.stages.job import Job
-from nnbox.stages.probing import Costs, measure
+from nnbox.stages.probing import measure
 from nnbox.stages.projection import duration
 from nnbox.training.checkpoint import RECORD_NAME, CheckpointRecord
 from nnbox.training.job import TrainingJob
 from nnbox.training.loader import WorkerPool
 
 Place = tuple[str, int]
-_MARGIN_SHARE = 0.01
-MARGIN = "what nobody foresees"
 _REMEMBERED_EPOCHS = 5
 
 
@@ -124,7 +123,9 @@ class TimeBudget:
     ) -> None:
         self._context, self._job, self._clock, self._costs, self._waiting = context, job, clock, costs, waiting
         self._begun = False
+        self._first_case = dict(costs.case)
         self._current: tuple[Place, LaidOut, float] | None = None
+        self._validating: float | None = None
 
     def lay_out(self, work: TrainingJob) -> LaidOut:
         """Lay out a network that is trained now.
@@ -136,8 +137,8 @@ class TimeBudget:
         own = (work.configuration.name, work.fold)
         waiting = [own, *(place for place in self._waiting() if place != own)]
         costs = [self._cost(place) for place in waiting]
-        reserved = reserved_seconds(self._context, self._job, self._costs)
-        reserved[MARGIN] = _MARGIN_SHARE * self._clock.budget_seconds
+        reserved = self._reserved()
+        reserved[MARGIN] = margin_seconds(self._clock.budget_seconds, sum(reserved.values()))
         seconds = self._clock.left_seconds - sum(reserved.values())
         steps = steps_that_fit(costs, seconds, self._job.recipe)
         if steps < LEAST_STEPS:
@@ -150,25 +151,50 @@ class TimeBudget:
         self._current = ((work.configuration.name, work.fold), laid_out, self._clock.now())
         return laid_out
 
-    def ended(self, place: Place) -> None:
-        """Take note of what a network laid out here really took, its out-of-fold predictions included."""
+    def trained(self, place: Place) -> None:
+        """Take note of what the steps of a network laid out here really took; its validation begins now."""
         if self._current is None or self._current[0] != place:
             return
-        (name, fold), laid_out, began = self._current
-        self._current = None
-        pacer, cases = laid_out.pacer, len(self._job.folds.validation[fold])
-        if pacer is None or not pacer.measured or not laid_out.work.iterations:
+        (name, _), laid_out, began = self._current
+        self._validating = self._clock.now()
+        pacer, iterations = laid_out.pacer, laid_out.work.iterations
+        if pacer is not None and pacer.measured and iterations:
+            stepping = max(0.0, self._validating - began - self._costs.start[name])
+            self._costs.step[name] = stepping / (pacer.epochs * iterations) or self._costs.step[name]
+
+    def ended(self, place: Place) -> None:
+        """Take note of what the out-of-fold predictions of a network laid out here really took."""
+        if self._current is None or self._current[0] != place or self._validating is None:
             return
-        self._costs.step[name] = pacer.epoch_seconds / laid_out.work.iterations
-        besides = self._clock.now() - began - pacer.epochs * pacer.epoch_seconds
-        self._costs.case[name] = max(0.0, besides - self._costs.start[name]) / max(1, cases)
+        (name, fold), costs = place, self._costs
+        cases = max(1, len(self._job.folds.validation[fold]))
+        seconds = (self._clock.now() - self._validating - costs.opening.get(name, 0.0)) / cases
+        self._current = self._validating = None
+        first = self._first_case[name]
+        # A machine that was quick for a moment may be slow again when the test cases are predicted.
+        costs.case[name] = max(first, seconds)
+        costs.slowdown = costs.case[name] / first if first > 0 else 1.0
+
+    def over(self) -> None:
+        """Warn where too little time is left for what follows, now that nothing is trained any more."""
+        left, needed = self._clock.left_seconds, sum(self._reserved().values())
+        if left < needed:
+            self._context.journal.warn(
+                "late",
+                f"training is over, and {duration(max(0.0, left))} of the time budget are left for what takes about "
+                f"{duration(needed)}; nothing of it is left out, so that the run will end about "
+                f"{duration(needed - left)} after its budget",
+            )
+
+    def _reserved(self) -> dict[str, float]:
+        return reserved_seconds(self._context, self._job, self._costs)
 
     def _cost(self, place: Place) -> NetworkCost:
         name, fold = place
         cases = len(self._job.folds.validation[fold])
         return NetworkCost(
             step_seconds=self._costs.step[name],
-            other_seconds=self._costs.start[name] + cases * self._costs.case[name],
+            other_seconds=self._costs.start[name] + self._costs.opening.get(name, 0.0) + cases * self._costs.case[name],
             left=1.0 - self._progress(place),
         )
 

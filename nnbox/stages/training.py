@@ -66,8 +66,8 @@ def _has_one_place(job: Job, schedule: Schedule) -> bool:
 
 def _train_here(context: Context, job: Job, schedule: Schedule, agenda: Agenda, findings: Findings) -> None:
     """Train one network after the other in this process."""
+    budget: TimeBudget | None = None
     with WorkerPool(context.workers, lambda sentence: context.journal.warn("worker_lost", sentence)) as pool:
-        budget: TimeBudget | None = None
         if _waiting(context, job, schedule):
             waiting = partial(_waiting, context, job, schedule)
             budget = open_budget(context, job, waiting, pool, partial(_training_job, context, job))
@@ -81,10 +81,12 @@ def _train_here(context: Context, job: Job, schedule: Schedule, agenda: Agenda, 
                 finally:
                     agenda.end(turn, done=done)
             elif (place := agenda.awaited()) is None:
-                return
+                break
             else:
                 agenda.tell_wait(place, context.journal)
                 time.sleep(POLL_SECONDS)
+    if budget is not None:
+        budget.over()
 
 
 def is_complete(context: Context, job: Job, place: Place) -> bool:
@@ -122,6 +124,8 @@ def train_unit(
         if budget is not None:
             laid_out = budget.lay_out(laid_out.work)
         _train(context, unit, laid_out, report, pool)
+        if budget is not None:
+            budget.trained(place)
     validate(context, job, job.plan.configuration(name), fold)
     if budget is not None:
         budget.ended(place)

@@ -6,20 +6,23 @@ import csv
 import json
 from dataclasses import replace
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from nnbox.errors import ResourceError, UsageError
 from nnbox.records.codec import read_record
+from nnbox.records.dataset import Label
 from nnbox.records.events import Event, read_events
 from nnbox.records.results import FoldResult
 from nnbox.records.time_budget import BudgetLayout
 from nnbox.stages.budget_clock import BudgetClock, seconds_before
+from nnbox.stages.budget_reserve import margin_seconds, reserved_seconds
+from nnbox.stages.costs import Costs, EndingCosts
 from nnbox.stages.options import TrainOptions, Until, parse_time_budget
-from nnbox.stages.probing import Costs
 from nnbox.stages.report import write_report
 from nnbox.stages.status import read_status
-from nnbox.stages.time_budget import Pacer
+from nnbox.stages.time_budget import Pacer, TimeBudget
 from nnbox.stages.train import train
 from nnbox.stages.workspace import Workspace
 
@@ -37,6 +40,21 @@ class Clock:
         return self.time
 
 
+def _ending():
+    return EndingCosts(
+        asked={"3d_fullres": 0.5},
+        beside={"3d_fullres": 0.1},
+        loaded=0.01,
+        scored=0.01,
+        tried=0.01,
+        processes=1.0,
+        weight_byte=1e-8,
+        report=2.0,
+        drawings=9,
+        test_cases=2.0,
+    )
+
+
 @pytest.fixture
 def made_up_costs(monkeypatch):
     """Say what steps cost instead of measuring, and let every epoch take 0.2 s; return the clock."""
@@ -49,7 +67,7 @@ def made_up_costs(monkeypatch):
         )
 
     monkeypatch.setattr("nnbox.stages.time_budget.open_clock", open_clock)
-    costs = Costs(step={"3d_fullres": 0.1}, start={"3d_fullres": 1.0}, case={"3d_fullres": 0.5}, load=0.01, score=0.01)
+    costs = Costs(step={"3d_fullres": 0.1}, start={"3d_fullres": 1.0}, case={"3d_fullres": 0.5}, ending=_ending())
     monkeypatch.setattr("nnbox.stages.time_budget.measure", lambda *_: costs)
     return clock
 
@@ -57,7 +75,7 @@ def made_up_costs(monkeypatch):
 @pytest.fixture
 def budgeted(tiny_options, made_up_costs):
     """Two networks of 3d_fullres with enough time for some 45 steps each."""
-    return replace(tiny_options, epochs=None, iterations=None, folds=(0, 1), time_budget_seconds=33.0)
+    return replace(tiny_options, epochs=None, iterations=None, folds=(0, 1), time_budget_seconds=38.0)
 
 
 def _results(out):
@@ -132,16 +150,18 @@ def test_a_run_ends_with_an_archive_and_every_rate_at_its_end_and_says_so(budget
     assert workspace.submission("Task01_Tiny").is_file()
     plan = json.loads(workspace.plan.read_text())
     assert plan["decisions"][-1]["subject"] == "schedule"
-    assert "time budget 33s" in listener.text
+    assert "time budget 38s" in listener.text
     layouts = [event for event in read_events(workspace.log) if event.event == "layout"]
     assert [event.facts["networks"] for event in layouts] == [2, 1]
     record = read_record(workspace.time_budget, BudgetLayout)
     assert record.epochs * record.iterations <= record.steps
+    assert record.case_seconds["3d_fullres"] >= 0.5  # never below what was measured first
+    assert not _warnings(out)
     assert set(record.reserved_seconds) >= {"choosing", "the model", "predicting", "the report"}
     assert not workspace.probe.exists()
     write_report(workspace, budgeted.input)
     page = " ".join(workspace.report.read_text().split())
-    assert "laid out for a time budget of 33s for the whole run" in page
+    assert "laid out for a time budget of 38s for the whole run" in page
     assert "had not improved" not in page
     assert read_status(workspace).maximum_epochs == record.epochs
 
@@ -158,6 +178,66 @@ def test_a_budget_that_is_too_small_is_refused_with_the_one_that_is_needed(budge
     assert _results(budgeted.output) == []
 
 
+def _made_up_job(until=None):
+    """Return a planned task of one configuration, two folds and three cases."""
+    labels = (Label(value=1, name="one"), Label(value=2, name="two"))
+    configuration = SimpleNamespace(full_resolution=True, previous=None, topology=None)
+    return SimpleNamespace(
+        plan=SimpleNamespace(labels=labels, configuration=lambda _name: configuration),
+        folds=SimpleNamespace(validation=(("a", "b"), ("c",))),
+        options=SimpleNamespace(until=until, folds=None),
+        configurations=("3d_fullres",),
+    )
+
+
+def _reserve(costs, until=None):
+    return reserved_seconds(SimpleNamespace(workers=1), _made_up_job(until), costs)
+
+
+@pytest.fixture
+def small_networks(monkeypatch):
+    monkeypatch.setattr("nnbox.stages.budget_reserve.parameter_count", lambda _topology: 1000)
+
+
+def test_what_is_kept_is_counted_in_measured_pieces(small_networks):
+    costs = Costs(opening={"3d_fullres": 0.25}, ending=_ending())
+    kept = _reserve(costs)
+    assert kept["the model"] == pytest.approx(2 * 4000 * 1e-8)
+    assert kept["predicting"] == pytest.approx(2 * 0.25 + 2.0 * (2 * 0.5 + 0.1 + 3 * 0.01))
+    assert kept["choosing"] == pytest.approx(3 * 0.02 + 3 * 3 * 0.02 + 1.0 * (1 + 3))
+    assert kept["the report"] > 1.0 + 2.0
+    assert set(_reserve(costs, Until.TRAIN)) == {"the report"}
+    assert set(_reserve(costs, Until.SELECT)) == {"the report", "choosing"}
+
+
+def test_where_out_of_fold_predictions_take_longer_more_is_kept_for_everything(small_networks):
+    slow = Costs(ending=_ending(), slowdown=1.5)
+    usual = _reserve(Costs(ending=_ending()))
+    assert _reserve(slow) == pytest.approx({name: 1.5 * seconds for name, seconds in usual.items()})
+    assert margin_seconds(100.0, 50.0) > margin_seconds(100.0, 20.0) > 2.0
+
+
+def _warnings(out):
+    return [event for event in read_events(Workspace(out).log) if event.event == "late"]
+
+
+@pytest.mark.parametrize(("left", "said"), [(60.0, 0), (5.0, 1), (-5.0, 1)])
+def test_where_too_little_time_is_left_after_training_the_log_says_how_late_it_will_be(small_networks, left, said):
+    warned = []
+    journal = SimpleNamespace(warn=lambda event, sentence: warned.append((event, sentence)))
+    now = Clock()
+    clock = BudgetClock(budget_seconds=100.0, used_before_seconds=0.0, end=now.time + left, opened=now.time, now=now)
+    costs = Costs(ending=_ending())
+    budget = TimeBudget(SimpleNamespace(workers=1, journal=journal), _made_up_job(), clock, costs, tuple)
+    budget.over()
+    assert len(warned) == said
+    for event, sentence in warned:
+        assert event == "late"
+        assert f"{max(0.0, left):.0f} s of the time budget are left" in sentence
+        late = sum(_reserve(costs).values()) - left
+        assert f"about {late:.0f} s after its budget" in sentence
+
+
 class StopError(Exception):
     pass
 
@@ -171,8 +251,8 @@ def test_what_is_left_may_be_given_more_time_and_what_is_trained_is_kept(budgete
         train(budgeted, stop)
     first = _results(budgeted.output)
     assert len(first) == 1
-    made_up_costs.seconds_per_look = 0.5
-    train(replace(budgeted, time_budget_seconds=35.0, until=Until.TRAIN), lambda *_: None)
+    made_up_costs.seconds_per_look = 1.0
+    train(replace(budgeted, time_budget_seconds=39.0, until=Until.TRAIN), lambda *_: None)
     kept, other = _results(budgeted.output)
     assert kept == first[0]
     assert other.epochs * other.iterations_per_epoch > 1.5 * kept.epochs * kept.iterations_per_epoch
@@ -197,7 +277,13 @@ def test_every_configuration_is_measured_on_copies_that_change_nothing(tiny, tmp
     costs = found[0]._costs
     names = {"2d", "3d_fullres", "3d_lowres", "3d_cascade"}
     assert set(costs.step) == set(costs.start) == set(costs.case) == names
-    assert all(seconds > 0 for seconds in (*costs.step.values(), *costs.case.values(), costs.load, costs.score))
+    ending = costs.ending
+    assert set(ending.asked) == set(ending.beside) == set(costs.opening) == names
+    measured = (*costs.step.values(), *costs.case.values(), *ending.asked.values(), *ending.beside.values())
+    single = (ending.loaded, ending.scored, ending.tried, ending.receipt, ending.weight_byte, ending.archived)
+    assert all(seconds > 0 for seconds in (*measured, *single, ending.report))
+    assert ending.drawings > 1  # else the report could not be written
+    assert ending.test_cases >= 1
     assert not Workspace(options.output).probe.exists()
     assert not list(options.output.glob("training/**/*.safetensors"))
     assert not list(options.output.glob("validation/**/*.npz"))
