@@ -1,6 +1,7 @@
 """The report kept fresh while a run goes on, by a process of its own that gives way to everything else.
 
-Run as ``python -m nnbox.stages.refresh OUTPUT INPUT``: writes the report and prints the seconds it took.
+Run as ``python -m nnbox.stages.refresh OUTPUT INPUT PARENT``: writes the report and prints the seconds it took. It ends
+when the process PARENT ends.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from nnbox.processes import begin_as_worker
 from nnbox.stages.child import child_environment
 from nnbox.stages.journal import Journal
 from nnbox.stages.workspace import Workspace
@@ -50,7 +52,8 @@ class Refresher:
         if waited < max(LEAST_SECONDS / (10 if stage_ended else 1), self._cost / LARGEST_SHARE):
             return False
         self._began = time.monotonic()
-        command = [sys.executable, "-m", "nnbox.stages.refresh", str(self._workspace.root), str(self._root)]
+        command = [sys.executable, "-m", "nnbox.stages.refresh"]
+        command += [str(self._workspace.root), str(self._root), str(os.getpid())]
         try:
             self._process = subprocess.Popen(
                 command, env=child_environment(_MODEST), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -90,7 +93,11 @@ class Refresher:
 
 
 def main(words: list[str]) -> int:
-    """Write one report; return 0."""
+    """Write one report; return 0, or 1 where nobody waits for it any more."""
+    parent = int(words[2])
+    begin_as_worker(parent)
+    if os.getppid() != parent:  # it ended before it was watched
+        return 1
     from nnbox.stages.report import write_report  # noqa: PLC0415 - the parent imports this module, and needs no figures
 
     os.nice(19)
