@@ -7,6 +7,8 @@ import resource
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from nnbox.errors import ResourceError
+
 _GROUPS = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
 _PROC = Path("/proc")
@@ -63,6 +65,22 @@ def memory_in_use_bytes(groups: Path = _GROUPS, own: Path = _OWN) -> int | None:
             if used is not None:
                 return max(0, used - _counters(folder / "memory.stat").get(cached, 0))
     return None
+
+
+def memory_ran_out(error: BaseException) -> ResourceError | None:
+    """Return what to tell where an error means that memory did not suffice; None where it means something else.
+
+    torch tells of it on the CPU by a ``RuntimeError``, which only its words set apart.
+    """
+    if not isinstance(error, MemoryError) and "DefaultCPUAllocator: can't allocate memory" not in str(error):
+        return None
+    used = memory_in_use_bytes()
+    seen = "" if used is None else f"; {used / 1e6:.0f} MB are in use"
+    asked = next(iter(str(error).splitlines()), "")
+    return ResourceError(
+        f"memory ran out{f' ({asked})' if asked else ''}{seen}. What to do: give more memory, or use fewer --workers; "
+        "then run the same command again, what is finished is kept."
+    )
 
 
 def held_bytes(proc: Path = _PROC) -> int:

@@ -17,7 +17,7 @@ from nnbox.cli.commands import app
 from nnbox.cli.options import LIST_OPTIONS
 from nnbox.errors import NnboxError, ResourceError, Severity, UsageError
 from nnbox.interruption import INTERRUPTED, TERMINATED, ignore_signals, listen_for_signals
-from nnbox.limits import available_cpus, thread_settings
+from nnbox.limits import available_cpus, memory_ran_out, thread_settings
 
 _BUG = 70
 # What the machine refuses, not what nnbox does wrong: a full disk, a missing right, a folder where a file should be.
@@ -99,6 +99,9 @@ def _explain(error: Exception) -> int:
         remedy = "What to do: see that the path is right, that its disk has room, and that this user may use it."
         complain(Severity.ERROR, f"{place}{error.strerror}. {remedy}")
         return ResourceError.exit_code
+    if (starved := memory_ran_out(error)) is not None:
+        complain(Severity.ERROR, str(starved))
+        return starved.exit_code
     complain(Severity.ERROR, "this is a bug in nnbox; please report it with the lines below")
     sys.stderr.write(traceback.format_exc())
     return _BUG

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from nnbox.errors import NnboxError
+from nnbox.limits import memory_ran_out
 from nnbox.network.device import Device, forget_card_peak, peak_card_bytes
 from nnbox.stages.context import Context
 from nnbox.stages.journal import Journal
@@ -59,7 +60,11 @@ def stage(context: Context, name: Stage, device: Device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def ending_recorded(journal: Journal) -> Iterator[None]:
-    """Record how a run ended that did not come to its end; the exception passes through."""
+    """Record how a run ended that did not come to its end; the exception passes through.
+
+    Raises:
+        ResourceError: instead of the exception, where it says that memory ran out.
+    """
     try:
         yield
     except NnboxError as error:
@@ -69,5 +74,8 @@ def ending_recorded(journal: Journal) -> Iterator[None]:
         journal.note(INTERRUPTED, "interrupted; the same command continues")
         raise
     except Exception as error:
+        if (starved := memory_ran_out(error)) is not None:
+            journal.note(FAILED, str(starved), {"exit_code": starved.exit_code})
+            raise starved from error
         journal.note(FAILED, f"{type(error).__name__}: {error}")
         raise

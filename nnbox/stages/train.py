@@ -111,16 +111,17 @@ def train(options: TrainOptions, listener: Listener, *, steps_told: bool = True)
     require_memory(options.planning_memory_gb)
     require_places(output, options.input)
     require_scratch(output)
+    # Before a restart moves anything.
+    devices = choose_devices(options.device) if options.needs_networks else (no_device(options.device),)
+    for device in devices if options.needs_networks else ():
+        require_precision(device, options.engine.precision)
     with (
         seated(output, listener, restart=options.restart) as seat,
         swept(output),
         present(output, listener, seat=seat.number, run=seat.run) as listener,  # noqa: PLR1704 - the run speaks through it
     ):
-        devices = choose_devices(options.device) if options.needs_networks else (no_device(options.device),)
         for device in devices:
             listener(None, f"device: {device.name} ({device.description})")
-            if options.needs_networks:
-                require_precision(device, options.engine.precision)
         run = _Run(options=options, recipe=recipe, devices=devices, seat=seat)
         submitting = join(seat.claims, _SUBMITTERS, seat, options.until)
         contexts: list[Context] = []

@@ -13,6 +13,7 @@ import sys
 
 from nnbox.errors import NnboxError, ResourceError, Severity
 from nnbox.interruption import INTERRUPTED, listen_for_signals
+from nnbox.limits import memory_ran_out
 from nnbox.network.device import peak_card_bytes
 from nnbox.processes import end_with
 from nnbox.records.codec import parse_record, read_record
@@ -103,6 +104,11 @@ def main() -> int:
         return ResourceError.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
+    except Exception as error:
+        if (starved := memory_ran_out(error)) is None:
+            raise
+        _tell(Failed(exit_code=starved.exit_code, message=str(starved)))
+        return starved.exit_code
     return 0
 
 

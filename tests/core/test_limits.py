@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
 
 from nnbox.limits import (
     available_cpus,
@@ -12,6 +14,7 @@ from nnbox.limits import (
     available_processes,
     is_memory_limited,
     memory_in_use_bytes,
+    memory_ran_out,
     thread_settings,
 )
 
@@ -100,3 +103,20 @@ def test_a_limit_of_the_process_itself_counts(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == ["700000000", "True"]
+
+
+@pytest.mark.parametrize("allocate", [np.empty, torch.empty])
+def test_memory_that_ran_out_is_told_with_what_was_asked_for_whoever_asked(allocate):
+    with pytest.raises((MemoryError, RuntimeError)) as caught:
+        allocate(1 << 50)
+    told = memory_ran_out(caught.value)
+    assert told.exit_code == 5
+    assert str(told).startswith("memory ran out (")
+    assert "allocate" in str(told)
+    assert "What to do: give more memory" in str(told)
+    assert str(memory_ran_out(MemoryError())).startswith(("memory ran out; ", "memory ran out. "))
+
+
+def test_another_error_is_not_taken_for_it():
+    assert memory_ran_out(RuntimeError("shapes do not match")) is None
+    assert memory_ran_out(OSError(12, "Cannot allocate memory")) is None

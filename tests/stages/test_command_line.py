@@ -14,7 +14,9 @@ import pytest
 from nnbox import verbs
 from nnbox.cli import _spread_lists, main
 from nnbox.imaging.io import read_header, write_labels
+from nnbox.records.events import read_events
 from nnbox.stages.model_place import find_model
+from nnbox.stages.presence import NAME, last_presence
 from nnbox.stages.submission import check_archive
 
 SHORT = (
@@ -201,6 +203,25 @@ def test_plan_in_the_container_reads_the_mounted_data_set(tiny, monkeypatch, cap
 def test_what_the_machine_refuses_is_no_bug(words, capsys):
     assert _run(*words) == 5
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_running_out_of_memory_is_no_bug(tiny, tmp_path, monkeypatch, capsys):
+    """Found anywhere: here by numpy, where a run that has left word of itself reads its data."""
+    monkeypatch.setattr("nnbox.stages.train.take_in_dataset", lambda *_: np.empty(1 << 55))
+    assert _run("train", "--input", tiny, "--output", tmp_path / "out", "--device", "cpu", "--workers", 0) == 5
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Traceback" not in said
+    assert "memory ran out (Unable to allocate 256. PiB for an array" in said
+    assert "What to do: give more memory" in said
+    last = read_events(tmp_path / "out" / "log.jsonl")[-1]
+    assert (last.event, last.facts["exit_code"]) == ("failed", 5)
+    assert last_presence(tmp_path / "out" / NAME).ended.startswith("exit code 5: memory ran out")
+
+
+def test_running_out_of_memory_outside_of_a_run_is_no_bug(tiny, monkeypatch, capsys):
+    monkeypatch.setattr(verbs, "train", lambda _: np.empty(1 << 55))
+    assert _run("train", "--input", tiny) == 5
+    assert "What to do: give more memory" in capsys.readouterr().err
 
 
 def test_an_interrupt_says_that_the_same_command_continues(tiny, tmp_path, monkeypatch, capsys, request):
