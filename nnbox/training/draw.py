@@ -126,6 +126,19 @@ def places(plan: SamplingPlan, index: int) -> tuple[Place, ...]:
     return tuple(Place(sample=sample, step=step, training=training) for sample in range(len(plan.forced)))
 
 
+def drawn_case(plan: SamplingPlan, place: Place) -> tuple[str, np.random.Generator]:
+    """Draw a sample's case; the generator goes on with the rest of the sample."""
+    cases = plan.training_cases if place.training else plan.validation_cases
+    unit = plan.unit if place.training else f"{plan.unit}/validation"
+    rng = generator(plan.seed, unit, place.step, place.sample)
+    return cases[choose_case(rng, len(cases))], rng
+
+
+def drawn_cases(plan: SamplingPlan, index: int) -> tuple[str, ...]:
+    """Return the cases of batch ``index``, each once, in the order of its samples."""
+    return tuple(dict.fromkeys(drawn_case(plan, place)[0] for place in places(plan, index)))
+
+
 @dataclass(frozen=True, slots=True)
 class Draws:
     """The samples of a unit.
@@ -140,11 +153,7 @@ class Draws:
 
     def case(self, place: Place) -> tuple[str, np.random.Generator]:
         """Draw a sample's case; the generator goes on with the rest of the sample."""
-        plan = self.plan
-        cases = plan.training_cases if place.training else plan.validation_cases
-        unit = plan.unit if place.training else f"{plan.unit}/validation"
-        rng = generator(plan.seed, unit, place.step, place.sample)
-        return cases[choose_case(rng, len(cases))], rng
+        return drawn_case(self.plan, place)
 
     def sample(self, place: Place, case: str, rng: np.random.Generator) -> Draw:
         """Draw the rest: a place in the case, then (in training) an augmentation."""

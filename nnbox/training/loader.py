@@ -21,11 +21,17 @@ from nnbox.errors import DataError, NnboxError, ResourceError, TrainingError
 from nnbox.interruption import whole
 from nnbox.limits import memory_in_use_bytes
 from nnbox.supervision import VARIABLE, patience_seconds
-from nnbox.training.draw import SamplingPlan
+from nnbox.training.draw import SamplingPlan, drawn_cases
 from nnbox.training.sample import Batch, Sampler
-from nnbox.training.worker import STOP, STOPPED, receive_arrays, receive_header, request_bytes, serve
+from nnbox.training.worker import STARVED, STOP, STOPPED, receive_arrays, receive_header, request_bytes, serve
 
 _JOIN_SECONDS = 5.0
+_NAMED = 8
+"""So many cases of a batch are named in a message."""
+_REMEDY = (
+    "What to do: give more memory, then run the same command again; it continues from the last checkpoint. Should one "
+    "case be to blame, leave it out with --exclude and another --output."
+)
 _log = logging.getLogger(__name__)
 PRELOADED_MODULES = ("nnbox.training.worker", "nnbox.training.apply")
 
@@ -68,7 +74,8 @@ class WorkerPool:
         Raises:
             DataError: a prepared file is missing or damaged, or must not be used.
             TrainingError: a sample could not be made; names the case.
-            ResourceError: a worker was killed or hung, and then the only one, too; or none could be started.
+            ResourceError: a worker was killed, starved or hung, and then the only one, too: names the cases of the
+                batch it was making; or none could be started.
         """
         index = first
         while True:
@@ -78,12 +85,10 @@ class WorkerPool:
                         index += 1
                         yield batch
             except _LostError as error:
+                place = plan.unit if error.batch is None else _place(plan, error.batch)
                 if self._count == 1:
-                    raise ResourceError(
-                        f"{plan.unit}, batch {index}: {error}, though it worked alone. What to do: give more memory, "
-                        "then run the same command again; it continues from the last checkpoint."
-                    ) from None
-                self._tell(f"{plan.unit}, batch {index}: {error}. Now with one worker.")
+                    raise ResourceError(f"{place}: {error}, though it worked alone. {_REMEDY}") from None
+                self._tell(f"{place}: {error}. Now with one worker.")
                 self.abandon()
                 self._count = 1
             else:
@@ -92,14 +97,13 @@ class WorkerPool:
     def _batches(self, plan: SamplingPlan, first: int, last: int) -> Iterator[Batch]:
         self._start()
         if not self._workers:
-            sampler = Sampler(plan)
-            yield from (sampler.batch(index) for index in range(first, last))
+            yield from _made_here(plan, first, last)
             return
         for place, worker in enumerate(self._workers):
             self._ask(worker, request_bytes(plan, first + place, last, len(self._workers)))
         try:
             for index in range(first, last):
-                yield self._receive(self._workers[(index - first) % len(self._workers)])
+                yield self._receive(self._workers[(index - first) % len(self._workers)], index)
         except _LostError:
             raise
         except (KeyboardInterrupt, SystemExit):
@@ -139,26 +143,28 @@ class WorkerPool:
                 f"worker processes could not be started ({error}). What to do: use fewer with --workers."
             ) from None
 
-    def _receive(self, worker: _Worker) -> Batch:
+    def _receive(self, worker: _Worker, index: int) -> Batch:
         try:
             patience = patience_seconds()
             if not worker.connection.poll(patience):
                 worker.process.kill()
                 raise _LostError(
-                    f"a worker process gave no batch for {patience:g} seconds ({VARIABLE}) and counts as hung"
+                    f"a worker process gave no batch for {patience:g} seconds ({VARIABLE}) and counts as hung", index
                 )
             header = receive_header(worker.connection)
+            if header == STARVED:
+                raise _LostError(f"a worker process that prepares batches ran out of memory{_in_use()}", index)
             if "error" in header:
                 raise _error(header)
             return receive_arrays(worker.connection, header)
         except (EOFError, ConnectionError):
-            raise self._lost(worker) from None
+            raise self._lost(worker, index) from None  # it works in order: this one it was making, or sending
 
     def _ask(self, worker: _Worker, request: bytes) -> None:
         try:
             worker.connection.send_bytes(request)
         except OSError:
-            raise self._lost(worker) from None
+            raise self._lost(worker, None) from None
 
     def _quiet(self) -> None:
         """Bring every worker back to waiting for a request; batches on their way are dropped."""
@@ -167,22 +173,46 @@ class WorkerPool:
                 worker.connection.send_bytes(json.dumps(STOP).encode())
             for worker in self._workers:
                 while (header := receive_header(worker.connection)) != STOPPED:
-                    if "error" not in header:
+                    if "image" in header:
                         receive_arrays(worker.connection, header)
         except (EOFError, OSError):
             self.close()  # a worker is lost; whoever reads from it hears of it first
 
-    def _lost(self, worker: _Worker) -> _LostError:
+    def _lost(self, worker: _Worker, batch: int | None) -> _LostError:
         worker.process.join(_JOIN_SECONDS)
         code = worker.process.exitcode
         how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
-        used = memory_in_use_bytes()
-        seen = "" if used is None else f"; {used / 1e6:.0f} MB are in use"
-        return _LostError(f"a worker process that prepares batches {how}{seen}; most often memory ran out")
+        return _LostError(f"a worker process that prepares batches {how}{_in_use()}; most often memory ran out", batch)
 
 
 class _LostError(Exception):
-    """A worker is no longer there."""
+    """A worker is of no more use; ``batch`` is the one that it was making, if any."""
+
+    def __init__(self, sentence: str, batch: int | None) -> None:
+        super().__init__(sentence)
+        self.batch = batch
+
+
+def _made_here(plan: SamplingPlan, first: int, last: int) -> Iterator[Batch]:
+    sampler = Sampler(plan)
+    for index in range(first, last):
+        try:
+            batch = sampler.batch(index)
+        except MemoryError:
+            raise ResourceError(f"{_place(plan, index)}: memory ran out{_in_use()}. {_REMEDY}") from None
+        yield batch
+
+
+def _place(plan: SamplingPlan, index: int) -> str:
+    """Name a batch, and the cases that its samples are drawn from."""
+    cases = drawn_cases(plan, index)
+    more = f" and {len(cases) - _NAMED} more" if len(cases) > _NAMED else ""
+    return f"{plan.unit}, batch {index} (case{'s' if len(cases) > 1 else ''} {', '.join(cases[:_NAMED])}{more})"
+
+
+def _in_use() -> str:
+    used = memory_in_use_bytes()
+    return "" if used is None else f"; {used / 1e6:.0f} MB are in use"
 
 
 def _start_worker() -> _Worker:

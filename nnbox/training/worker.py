@@ -2,7 +2,8 @@
 
 Requests are JSON texts: ``{"plan": …, "first": a, "last": b, "stride": n}`` (make every n-th batch of a..b-1 and send
 each) and ``"stop"`` (leave the request, say ``"stopped"``). Answers are a JSON header, followed for a batch by the
-bytes of the image and of the labels. A closed pipe ends the process: so no worker outlives its parent.
+bytes of the image and of the labels; ``"starved"`` says that memory ran out, and leaves the request. A closed pipe ends
+the process: so no worker outlives its parent.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from nnbox.training.sample import Batch, Sampler
 
 STOP = "stop"
 STOPPED = "stopped"
+STARVED = "starved"
 
 
 def serve(connection: Connection[Any, Any]) -> None:
@@ -48,7 +50,7 @@ def _make_batches(connection: Connection[Any, Any], request: dict[str, Any]) -> 
             _send_header(connection, {"error": str(error), "exit_code": error.exit_code})
             return
         except MemoryError:
-            _send_header(connection, {"error": "memory ran out while a batch was made", "exit_code": 5})
+            _send_header(connection, STARVED)
             return
         send_batch(connection, batch)
 

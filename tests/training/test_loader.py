@@ -2,19 +2,22 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from collections import OrderedDict
 from itertools import islice
 
 import numpy as np
 import pytest
 
 from nnbox.errors import DataError, ResourceError, TrainingError
-from nnbox.training.draw import sampling_plan
+from nnbox.training.draw import drawn_cases, sampling_plan
 from nnbox.training.loader import WorkerPool
+from nnbox.training.sample import Sampler
 
 
 def take(pool, plan, first=0, last=10):
@@ -105,12 +108,59 @@ def test_the_work_of_a_killed_worker_is_done_by_one_alone_and_the_batches_are_th
     assert "was killed by signal 9" in told[0]
 
 
+def test_a_batch_is_made_of_the_cases_that_its_samples_were_drawn_from(job, monkeypatch):
+    plan, opened = sampling_plan(job), []
+    sampler = Sampler(plan)
+    monkeypatch.setattr(sampler, "_open", Forgetful(opened))
+    for index in range(2 * plan.steps_per_epoch):
+        opened.clear()
+        sampler.batch(index)
+        assert drawn_cases(plan, index) == tuple(dict.fromkeys(opened))
+
+
+class Forgetful(OrderedDict):
+    """Opened cases that are forgotten at once, but for their names."""
+
+    def __init__(self, names):
+        super().__init__()
+        self.names = names
+
+    def __setitem__(self, name, case):
+        self.names.append(name)
+
+
+def test_a_lost_worker_names_the_cases_of_the_batch_that_it_was_making(job):
+    plan, told = sampling_plan(job), []
+    with WorkerPool(2, told.append) as pool:
+        batches = pool.batches(plan, 0, 40)
+        next(batches)
+        os.kill(pool._workers[0].process.pid, signal.SIGKILL)
+        list(batches)
+    (sentence,) = told
+    index = int(re.search(r"batch (\d+) ", sentence)[1])
+    assert index % 2 == 0, "the killed worker makes the even ones"
+    names = ", ".join(drawn_cases(plan, index))
+    assert f"3d_fullres/fold_0, batch {index} (case{'s' if ', ' in names else ''} {names}): " in sentence
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_a_batch_that_memory_does_not_suffice_for_is_told_with_its_cases(job, workers):
+    told = []
+    plan = dataclasses.replace(sampling_plan(job), patch_size=(100_000, 100_000, 100_000), training_cases=("case_0",))
+    with WorkerPool(workers, told.append) as pool:
+        with pytest.raises(ResourceError, match=r"3d_fullres/fold_0, batch 0 \(case case_0\): .*out.*What to do"):
+            take(pool, plan)
+        assert [sentence for sentence in told if "ran out of memory" not in sentence] == []
+        assert len(told) == max(0, workers - 1), "what is starved in company is tried again by one alone"
+        assert len(take(pool, sampling_plan(job), 0, 3)) == 3, "the pool is still of use"
+
+
 def test_a_worker_killed_alone_ends_the_training_in_words(job):
     with WorkerPool(1) as pool:
         batches = pool.batches(sampling_plan(job), 0, 1000)
         next(batches)
         os.kill(pool._workers[0].process.pid, signal.SIGKILL)
-        with pytest.raises(ResourceError, match=r"3d_fullres/fold_0, batch \d+: .* killed by signal 9.*What to do"):
+        with pytest.raises(ResourceError, match=r"3d_fullres/fold_0, batch \d+ \(.* killed by signal 9.*What to do"):
             list(batches)
 
 
