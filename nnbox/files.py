@@ -132,6 +132,19 @@ def flush_to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
+def forget_cached(path: Path) -> None:
+    """Put a file on disk and drop what memory holds of it, so that it is next read from there.
+
+    A request: file systems that live in memory, or do not know it, read what they have.
+    """
+    flush_to_disk(path)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)
+
+
 def digest_file(path: Path) -> str:
     """Return the SHA-256 of a file's content as 64 hex digits."""
     with path.open("rb") as stream:

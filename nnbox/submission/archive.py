@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nnbox.errors import IncompleteOutputError
-from nnbox.files import atomic_path, digest_file
+from nnbox.files import atomic_path, digest_file, forget_cached
 
 _DATE = (1980, 1, 1, 0, 0, 0)
 _PACKED = (".gz", ".png")
@@ -38,6 +38,7 @@ def write_submission(archive: Path, tasks: Mapping[str, Sequence[Path]]) -> None
                 entry.file_size = source.stat().st_size
                 with source.open("rb") as content, target.open(entry, "w") as member:
                     shutil.copyfileobj(content, member, 1 << 20)
+        forget_cached(temporary)
         _read_back(archive, temporary, sources)
 
 

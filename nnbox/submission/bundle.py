@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from nnbox.errors import DataError, IncompleteOutputError, RecordError
-from nnbox.files import PART, atomic_path, digest_file, flush_to_disk, replace_folder
+from nnbox.files import PART, atomic_path, digest_file, flush_to_disk, forget_cached, replace_folder
 from nnbox.records.codec import Versioned, parse_record, write_record
 from nnbox.records.handover import Handover, handover_defects
 from nnbox.records.json_text import parse_json
@@ -137,6 +137,7 @@ def pack_bundle(folder: Path, archive: Path) -> None:
                 entry.mode = 0o644
                 with (folder / name).open("rb") as stream:
                     tar.addfile(entry, stream)
+        forget_cached(temporary)
         try:
             survey(temporary)
         except DataError as error:

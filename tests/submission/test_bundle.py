@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from nnbox.errors import DataError, IncompleteOutputError, NnboxError, RecordError, ResourceError
-from nnbox.files import digest_file
+from nnbox.files import digest_file, forget_cached
 from nnbox.submission import tarball
 from nnbox.submission.bundle import open_bundle, pack_bundle, write_bundle
 
@@ -100,6 +100,22 @@ def test_an_incomplete_model_is_not_written(tmp_path, plan, selection, weights):
     with pytest.raises(IncompleteOutputError, match="3d_lowres, fold 1"):
         write_bundle(tmp_path / "model", plan, selection, weights)
     assert not (tmp_path / "model").exists()
+
+
+def test_what_does_not_read_back_is_not_kept(tmp_path, folder, monkeypatch):
+    """A disk that keeps another byte than it was given, in the middle of the file."""
+    from nnbox.submission import bundle
+
+    def damaging(archive):
+        content = bytearray(archive.read_bytes())
+        content[len(content) // 2] ^= 1
+        archive.write_bytes(content)
+        forget_cached(archive)
+
+    monkeypatch.setattr(bundle, "forget_cached", damaging)
+    with pytest.raises(IncompleteOutputError, match=r"m\.tar\.gz: does not read back after writing"):
+        pack_bundle(folder, tmp_path / "m.tar.gz")
+    assert not [entry for entry in tmp_path.iterdir() if entry.name.endswith("m.tar.gz")]
 
 
 def test_a_damaged_folder_is_not_packed(folder, tmp_path):
