@@ -87,10 +87,13 @@ def _has_ended(session: Sequence[Event]) -> bool:
 
 
 def is_alive(found: Presence | None) -> bool:
-    """Whether a run left word within the last minute, and no last word."""
+    """Whether a run left word within the last minute, and no last word; one dated into the future says nothing.
+
+    The clock may have been set: then a run that lives shows it within `BEAT_SECONDS`.
+    """
     if found is None or found.ended is not None:
         return False
-    return datetime.now().astimezone() - datetime.fromisoformat(found.beat) < _SILENCE
+    return abs(datetime.now().astimezone() - datetime.fromisoformat(found.beat)) < _SILENCE
 
 
 def presences_near(workspace: Workspace) -> tuple[Presence, ...]:

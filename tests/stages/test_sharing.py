@@ -48,14 +48,24 @@ def others(tmp_path):
     claims.close()
 
 
-def test_two_processes_with_a_fold_each_leave_the_files_of_one(tiny_options, tmp_path, listener):
+@pytest.fixture
+def start():
+    """Call with the words of a command to start it; what still runs at the end of the test is ended."""
+    started = []
+
+    def begin(words):
+        started.append(subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_two_processes_with_a_fold_each_leave_the_files_of_one(tiny_options, tmp_path, listener, start):
     shared = tmp_path / "shared"
-    started = [
-        subprocess.Popen(
-            command(tiny_options, shared, "--folds", fold), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for fold in ("0", "1")
-    ]
+    started = [start(command(tiny_options, shared, "--folds", fold)) for fold in ("0", "1")]
     train(dataclasses.replace(tiny_options, folds=(0, 1)), listener)
     ended = [process.communicate() for process in started]
     assert [process.returncode for process in started] == [0, 0], ended
