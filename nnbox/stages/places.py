@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import tempfile
 from pathlib import Path
 
@@ -67,11 +68,12 @@ def require_writable(output: Path, root: Path) -> None:
     Raises:
         ResourceError: it cannot be made or written.
     """
-    probe = output / f"{PROBE}{os.getpid()}"
+    # Named by chance: in containers every run is process 1.
+    probe = output / f"{PROBE}{secrets.token_hex(8)}"
     try:
         output.mkdir(parents=True, exist_ok=True)
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise ResourceError(_refusal(output, root, error)) from None
 

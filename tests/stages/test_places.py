@@ -1,6 +1,7 @@
 """A wrong mount is refused before anything is read, with the line that works."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +52,22 @@ def test_a_file_where_the_output_should_be_is_refused(tmp_path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(ResourceError, match=r"cannot be written.*--output"):
         require_places(tmp_path / "out", tmp_path / "data")
+
+
+def test_two_containers_whose_runs_are_both_process_1_try_a_folder_at_once(tmp_path, monkeypatch):
+    touch, asked = Path.touch, []
+
+    def meet(self, *args, **kwargs):
+        touch(self, *args, **kwargs)
+        asked.append(self)
+        if len(asked) == 1:
+            require_places(tmp_path / "out", tmp_path / "data")  # the other one, from beginning to end
+
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    monkeypatch.setattr(Path, "touch", meet)
+    require_places(tmp_path / "out", tmp_path / "data")
+    assert len(set(asked)) == 2
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize("inside", [False, True])
