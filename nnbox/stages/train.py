@@ -251,11 +251,16 @@ def _choose_and_predict(context: Context, job: Job) -> TaskOutcome:
     workspace, plan, options = context.workspace, job.plan, job.options
     with stage(context, Stage.SELECT, job.device):
         selection = select(context, job, complete_folds(context, job))
+    cases = job.taken.dataset.test_cases
+    if selection is None and cases and options.until is not Until.SELECT:
+        raise IncompleteOutputError(
+            f"no network with full-resolution output is trained, so none of the {len(cases)} test images is predicted. "
+            "What to do: train another of --configurations, or stop with --until train."
+        )
     if selection is None or options.until is Until.SELECT:
         return TaskOutcome(workspace=workspace, plan=plan, selection=selection)
     with stage(context, Stage.PACKAGE, job.device):
         bundle = package_model(context, plan, selection)
-    cases = job.taken.dataset.test_cases
     if not cases:
         context.journal.say("no_test_images", "there are no test images; the model is complete")
         return TaskOutcome(workspace=workspace, plan=plan, selection=selection)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from nnbox.cli import main
-from nnbox.errors import ChangedRunError, DataError, ResourceError, UsageError
+from nnbox.errors import ChangedRunError, DataError, IncompleteOutputError, ResourceError, UsageError
 from nnbox.files import digest_file
 from nnbox.imaging.io import read_header, read_labels, write_labels
 from nnbox.intake.options import IntakeOptions
@@ -271,6 +271,23 @@ def test_several_tasks_give_one_archive(tiny_options, tiny, tmp_path, listener):
     target = tmp_path / "predicted"
     predict(PredictOptions(input=root, output=target, model=options.output, device="cpu", workers=0), listener)
     assert _digests(target / "submission") == _digests(options.output / "submission")
+
+
+@pytest.mark.parametrize("tasks", [1, 2])
+def test_test_images_that_no_network_can_predict_are_told_with_7(tiny_options, tiny, tmp_path, listener, tasks):
+    root = tiny
+    if tasks > 1:
+        root = tmp_path / "tasks"
+        for name in ("Task01_One", "Task02_Two"):
+            shutil.copytree(tiny, root / name)
+    options = dataclasses.replace(tiny_options, input=root, configurations=("3d_lowres",), folds=(0,), epochs=1)
+    options = dataclasses.replace(options, planning_memory_gb=0.0015)
+    with pytest.raises(IncompleteOutputError, match=r"none of the 2 test images is predicted.*--until train") as caught:
+        train(options, listener)
+    assert caught.value.exit_code == 7
+    assert not list(options.output.rglob("*.zip"))
+    if tasks == 1:
+        train(dataclasses.replace(options, until=Until.SELECT), listener)
 
 
 def test_two_runs_do_not_share_an_output(tiny_options, listener):
