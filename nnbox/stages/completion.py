@@ -5,17 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
+from nnbox.imaging.io import read_labels
 from nnbox.records.dataset import Case
 from nnbox.records.events import read_events
 
 _MOST_NAMES = 6
 
 
-def background_only(log: Path, cases: Sequence[Case]) -> tuple[str, ...]:
-    """Return the cases whose latest prediction holds background only, by the run's log: now or before."""
+def background_only(log: Path, cases: Sequence[Case], files: Sequence[Path]) -> tuple[str, ...]:
+    """Return the cases whose latest prediction holds background only.
+
+    The run's log tells, now or before; what it does not tell (a run was killed on the way, or its disk was full) is
+    read from the prediction.
+
+    Args:
+        log: of the run.
+        cases: that were predicted.
+        files: their label maps, in the same order; one that is missing counts as none.
+    """
     latest = {event.facts.get("case"): event for event in read_events(log) if event.event == "predicted"}
-    found = (case.name for case in cases if case.name in latest)
-    return tuple(name for name in found if latest[name].facts.get("foreground_voxels") == 0)
+    empty = []
+    for case, file in zip(cases, files, strict=True):
+        if case.name in latest:
+            count = latest[case.name].facts.get("foreground_voxels")
+        else:
+            count = int(np.count_nonzero(read_labels(file)[0])) if file.exists() else None
+        if count == 0:
+            empty.append(case.name)
+    return tuple(empty)
 
 
 def empty_sentence(empty: Sequence[str], count: int) -> str:

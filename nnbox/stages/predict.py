@@ -73,7 +73,7 @@ def predict(options: PredictOptions, listener: Listener) -> tuple[Path, ...]:
             warn_left_out(context, options.intake.exclude)
             files = predict_all(context, taken, cases, Ensemble(bundle, device, settings))
             expected = expected_cases(root, bundle.manifest.task, cases, bundle.plan)
-            empty = background_only(workspace.log, cases)
+            empty = background_only(workspace.log, cases, files)
             tasks.append(TaskPredictions(task=bundle.manifest.task, files=files, expected=expected, empty=empty))
         workspace = Workspace(options.output)
         archive = workspace.submission(tasks[0].task if len(tasks) == 1 else "submission")

@@ -157,10 +157,9 @@ def predict_all(context: Context, taken: TakenIn, cases: Sequence[Case], ensembl
 
 
 def _tell(context: Context, written: _Written, count: int) -> None:
-    """Leave the receipt of a predicted case and say so."""
+    """Say that a case is predicted; then leave its receipt, so that a run killed in between says it once more."""
     case, journal = written.waiting.case, context.journal
     seconds = sum(written.seconds)
-    context.receipts.write(written.waiting.unit, seconds=seconds)
     parts = dict(zip(("read_seconds", "network_seconds", "write_seconds"), written.seconds, strict=True))
     journal.say(
         "predicted",
@@ -174,3 +173,4 @@ def _tell(context: Context, written: _Written, count: int) -> None:
     )
     if not written.foreground_voxels:
         journal.warn("empty", f"{case.name}: the prediction holds background only", {"case": case.name})
+    context.receipts.write(written.waiting.unit, seconds=seconds)

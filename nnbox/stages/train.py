@@ -275,7 +275,7 @@ def _choose_and_predict(context: Context, job: Job) -> TaskOutcome:
         task=plan.task,
         files=files,
         expected=expected_cases(context.root, plan.task, cases, plan),
-        empty=background_only(workspace.log, cases),
+        empty=background_only(workspace.log, cases, files),
     )
     return TaskOutcome(workspace=workspace, plan=plan, selection=selection, predictions=predictions)
 

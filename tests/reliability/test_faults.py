@@ -131,6 +131,21 @@ def test_predictions_of_background_only_are_flagged_in_log_and_at_the_end(runs, 
     assert [event["severity"] for event in events if event["event"] == "empty"] == ["warning"] * 2
 
 
+def test_background_only_is_flagged_though_the_run_was_killed_or_the_log_has_lost_the_word(
+    runs, tiny_data, model, tmp_path
+):
+    out = tmp_path / "out"
+    words = ("predict", "--input", tiny_data, "--output", out, "--device", "cpu", "--model", blind(model, tmp_path))
+    assert runs(*words, NNBOX_FAULT_POINT="told@predicted:1:alone").code == -9
+    lines = (out / "log.jsonl").read_text().splitlines(keepends=True)
+    (out / "log.jsonl").write_text("".join(line for line in lines if '"predicted"' not in line))
+    for _ in range(2):
+        run = runs(*words)
+        assert run.code == 0, run.said
+        assert "2 of 2 predictions hold background only: smoke_005, smoke_006" in " ".join(run.said.split())
+        (out / "log.jsonl").unlink()
+
+
 def blind(model, folder):
     """Return a model whose networks give every class the same probability everywhere: the lowest, background, wins."""
     seeing = open_bundle(model, folder)
