@@ -85,6 +85,7 @@ def measure_ending(context: Context, job: Job, probed: Mapping[str, Probed], all
         if job.plan.configuration(name).full_resolution:
             _measure_scoring(context, job, item, allowed_seconds, costs)
     _measure_model(job, probed, allowed_seconds, costs)
+    _start_processes(context.workers)  # the first time starts the server that they are forked from
     costs.processes = usual_seconds(lambda: _start_processes(context.workers), allowed_seconds)
     costs.test_cases = _count_test_cases(context, job, next(iter(probed.values())).case)
     costs.report, costs.drawings = _measure_report(context, allowed_seconds)
@@ -225,6 +226,7 @@ def _measure_report(context: Context, allowed_seconds: float) -> tuple[float, in
     pages: list[Path] = []
     began = time.monotonic()
     try:
+        write_report(context.workspace, context.root)  # the first time imports what draws
         seconds = usual_seconds(lambda: pages.append(write_report(context.workspace, context.root)), allowed_seconds)
         return seconds, max(1, pages[0].read_text(encoding="utf-8").count("<svg"))
     except Exception:
