@@ -2,8 +2,9 @@
 
 Apart, the two read and write every feature map several times, and a step waits for memory more than for arithmetic.
 On CUDA the Triton kernels of `nnbox.network.kernels` read the maps twice and write them once in the forward pass, and
-read maps and gradient twice and write once in the backward pass. Everywhere else their twin does the same with ordinary
-torch calls, on pieces that stay in the processor's cache. All sums are float32, whatever the type of the maps.
+read maps and gradient twice and write once in the backward pass. Everywhere else, and on CUDA where the kernels do not
+run, their twin does the same with ordinary torch calls: on a CPU on pieces that stay in the processor's cache, on a GPU
+sample by sample. All sums are float32, whatever the type of the maps.
 """
 
 from __future__ import annotations
@@ -80,10 +81,11 @@ def _forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the result, and (batch, features) mean and inverse sd.
 
-    Torch's group normalisation is right and quick but for channels-last maps on a CPU, whose sums it loses digits of
-    (1e-4 of the result at 40x56x40 voxels, 2e-3 at 96x96x96): these are summed here.
+    Torch's group normalisation is used where it is right and quick: for maps in planes on a CPU. Of channels-last maps
+    it loses digits there (1e-4 of the result at 40x56x40 voxels, 2e-3 at 96x96x96); on a GPU it refuses them, and 16
+    bit maps with float32 scale and shift.
     """
-    if maps.device.type == "cpu" and channels_last(maps):
+    if maps.device.type != "cpu" or channels_last(maps):
         return _forward_in_pieces(maps, scale, shift, constants)
     samples, features = maps.shape[:2]
     result, mean, inverse_sd = torch.native_group_norm(
@@ -113,7 +115,7 @@ def _moments(view: Tensor, cut: list[Piece], epsilon: float) -> tuple[Tensor, Te
     Sums are float32 within a piece, of values from which a near mean is taken, and float64 over pieces.
     """
     near = view[:, : cut[0][1].stop].float().mean(dim=1)
-    totals = torch.zeros((2, *near.shape), dtype=torch.float64)
+    totals = torch.zeros((2, *near.shape), dtype=torch.float64, device=view.device)
     for piece in cut:
         centred = view[piece].float() - near[piece[0]]
         totals[0, piece[0]] += centred.sum(dim=0)

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from nnbox.network import normact
 from nnbox.network.normact import normalized_rectified
 from nnbox.network.pieces import channels_last
 from nnbox.network.unet import build_network, choose_norm_kind
@@ -66,6 +67,36 @@ def test_value_and_gradients_are_those_of_the_two_operations(shape, order, kind,
     for mine, wanted in zip(found, _reference(arrays), strict=True):
         scale = max(float(wanted.abs().max()), 1.0)
         assert float((mine.double() - wanted).abs().max()) <= TOLERANCES[kind] * scale
+
+
+@pytest.mark.parametrize("order", ["last", "first"])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float16])
+def test_the_twin_on_a_gpu_sums_by_itself_in_either_memory_order(order, kind, monkeypatch):
+    """The calls that a GPU gets, made on the CPU, with a sample as one piece."""
+    monkeypatch.setattr("nnbox.network.pieces.PIECE_VALUES", 1 << 40)
+    maps, _, scale, shift = arrays = _arrays((2, 5, 9, 7, 5), kind, order)
+    result, mean, inverse_sd = normact._forward_in_pieces(maps, scale, shift, CONSTANTS)
+    wanted = _reference(arrays)[0]
+    assert float((result.double() - wanted).abs().max()) <= TOLERANCES[kind] * float(wanted.abs().max())
+    assert result.dtype == kind
+    assert mean.dtype == inverse_sd.dtype == torch.float32
+
+
+@pytest.mark.parametrize("order", ["last", "first"])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_the_twin_asks_no_device_but_a_cpu_for_group_normalisation(order, kind, monkeypatch):
+    """On CUDA it refuses channels-last maps, and 16 bit maps with float32 scale and shift."""
+
+    def refused(*_arguments):
+        raise RuntimeError("memory format")
+
+    monkeypatch.setattr(torch, "native_group_norm", refused)
+    maps, outer, scale, shift = (array.to("meta") for array in _arrays((2, 5, 3, 7, 5), kind, order))
+    inputs = [array.requires_grad_() for array in (maps, scale, shift)]
+    result = normalized_rectified(inputs[0], (inputs[1], inputs[2]), CONSTANTS, NormKind.TWIN)
+    result.backward(outer)
+    assert result.dtype == inputs[0].grad.dtype == kind
+    assert all(array.grad.device.type == "meta" for array in inputs)
 
 
 @pytest.mark.parametrize("norm_kind", [NormKind.TWIN, NormKind.TRITON])
