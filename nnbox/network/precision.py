@@ -23,7 +23,8 @@ def choose_precision(wanted: Precision, device: torch.device | str) -> Precision
         if wanted is Precision.FP16:
             raise ResourceError("--precision fp16: a CPU computes in float32 or bf16. What to do: use one of these.")
         return Precision.FLOAT32 if wanted is Precision.AUTO else wanted
-    has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    with torch.cuda.device(device):  # torch asks the current one
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
     if wanted is Precision.BF16 and not has_bf16:
         raise ResourceError(f"--precision bf16: {device} has no bf16. What to do: use fp16 or float32.")
     if wanted is Precision.AUTO:

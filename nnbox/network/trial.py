@@ -10,26 +10,31 @@ import torch
 from torch import Tensor
 
 from nnbox.network.normact import normalized_rectified
+from nnbox.network.precision import half_type
 from nnbox.records.engine import NormKind
+from nnbox.records.precision import Precision
 
 _log = logging.getLogger(__name__)
 _SHAPE = (2, 20, 5, 6, 7)
 _CONSTANTS = (1e-5, 0.01)
-_LARGEST_DIFFERENCE = 1e-3
+_LARGEST_DIFFERENCE = {None: 1e-3, torch.bfloat16: 3e-2, torch.float16: 4e-3}  # as a part of the largest value
 
 
 @lru_cache
-def kernels_refused(device: str) -> str | None:
+def kernels_refused(device: str, precision: Precision) -> str | None:
     """Run the kernels on a small map; return None if they work there, else why not (told once as a warning).
 
+    The map has the type that convolutions leave in this (settled) precision: kernels are compiled anew for each.
     What can be missing is Triton, a C compiler for its launchers, a folder for its cache, or a driver that is new
     enough. Whatever it is, training goes on with the twin.
     """
+    half = half_type(precision)
     try:
         with torch.cuda.device(device) if torch.device(device).type == "cuda" else nullcontext():
-            twin, found = (_step(device, kind) for kind in (NormKind.TWIN, NormKind.TRITON))
-        largest = max(float((one - other).abs().max()) for one, other in zip(twin, found, strict=True))
-        why = "" if largest <= _LARGEST_DIFFERENCE else f"they are {largest:.1e} off"
+            twin, found = (_step(device, kind, half) for kind in (NormKind.TWIN, NormKind.TRITON))
+        off = [_difference(one, other) for one, other in zip(twin, found, strict=True)]
+        good = all(part <= _LARGEST_DIFFERENCE[half] for part in off)  # not for one that is not a number
+        why = "" if good else f"they are {', '.join(f'{part:.1e}' for part in off)} off"
     except (KeyboardInterrupt, torch.OutOfMemoryError):
         raise
     except Exception as error:
@@ -40,12 +45,17 @@ def kernels_refused(device: str) -> str | None:
     return why
 
 
-def _step(device: str, kind: NormKind) -> tuple[Tensor, ...]:
+def _difference(one: Tensor, other: Tensor) -> float:
+    """Return the largest difference as a part of the largest value; not a number where either holds one that is not."""
+    return float((one.float() - other.float()).abs().max() / one.float().abs().max())
+
+
+def _step(device: str, kind: NormKind, half: torch.dtype | None) -> tuple[Tensor, ...]:
     """Return value and gradients of one pass over channels-last maps."""
     random = torch.Generator().manual_seed(0)
-    maps = torch.randn(_SHAPE, generator=random).to(device, memory_format=torch.channels_last_3d)
+    maps = torch.randn(_SHAPE, generator=random).to(device, half, memory_format=torch.channels_last_3d)
     scale, shift = (torch.rand(_SHAPE[1], generator=random).to(device) for _ in range(2))
     inputs = [array.detach().requires_grad_() for array in (maps, scale, shift)]
     result = normalized_rectified(inputs[0], (inputs[1], inputs[2]), _CONSTANTS, kind)
-    gradients = torch.autograd.grad(result.square().mean(), inputs)
+    gradients = torch.autograd.grad(result.float().square().sum(), inputs)
     return result.detach(), *gradients

@@ -104,7 +104,7 @@ def settle_engine(job: TrainingJob) -> Engine:
     around = Surroundings(
         device=job.device,
         operations=voxels * operations_per_voxel(configuration.topology),
-        kernels_refused=kernels_refused(job.device) if on_gpu and fused else None,
+        kernels_refused=kernels_refused(job.device, wishes.precision) if on_gpu and fused else None,
         case_bytes=case_bytes(job),
         free_device_bytes=torch.cuda.mem_get_info(device)[0] if on_gpu else None,
         free_host_bytes=free_host_bytes(),

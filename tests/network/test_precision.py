@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 
@@ -16,6 +18,24 @@ def test_a_cpu_computes_in_float32_unless_bf16_is_asked_for():
         choose_precision(Precision.FP16, "cpu")
 
 
+@pytest.fixture
+def cards(monkeypatch):
+    """Make up cards: call with whether each computes in bf16; torch asks the current one."""
+    current = [0]
+
+    @contextmanager
+    def device(wanted):
+        current.append(torch.device(wanted).index)
+        yield
+        current.pop()
+
+    def make_up(*has_bf16):
+        monkeypatch.setattr(torch.cuda, "device", device)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16[current[-1]])
+
+    return make_up
+
+
 @pytest.mark.parametrize(
     ("has_bf16", "wanted", "found"),
     [
@@ -25,13 +45,19 @@ def test_a_cpu_computes_in_float32_unless_bf16_is_asked_for():
         (True, Precision.FP16, Precision.FP16),
     ],
 )
-def test_a_card_computes_in_bf16_where_it_can(monkeypatch, has_bf16, wanted, found):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
+def test_a_card_computes_in_bf16_where_it_can(cards, has_bf16, wanted, found):
+    cards(has_bf16)
     assert choose_precision(wanted, "cuda:0") is found
 
 
-def test_a_card_without_bf16_says_so(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+def test_the_card_that_is_meant_is_asked(cards):
+    cards(True, False)
+    assert choose_precision(Precision.AUTO, "cuda:0") is Precision.BF16
+    assert choose_precision(Precision.AUTO, "cuda:1") is Precision.FP16
+
+
+def test_a_card_without_bf16_says_so(cards):
+    cards(True, False)
     with pytest.raises(ResourceError, match="fp16 or float32"):
         choose_precision(Precision.BF16, "cuda:1")
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nnbox.errors import ChangedRunError, ResourceError, UsageError
-from nnbox.network import trial
+from nnbox.network import kernels, trial
 from nnbox.network.trial import kernels_refused
 from nnbox.records.engine import (
     AugmentationPath,
@@ -256,10 +256,35 @@ def fresh_trial():
     kernels_refused.cache_clear()
 
 
-def test_kernels_that_run_are_used(fresh_trial, caplog):
+@pytest.mark.parametrize("precision", [Precision.FLOAT32, Precision.BF16, Precision.FP16])
+def test_kernels_that_run_are_used(fresh_trial, caplog, precision):
     """In Triton's interpreter; see tests/conftest.py."""
-    assert kernels_refused("cpu") is None
+    assert kernels_refused("cpu", precision) is None
     assert not caplog.text
+
+
+def test_kernels_are_tried_in_the_precision_that_is_used(fresh_trial, monkeypatch):
+    good = kernels.forward
+
+    def broken(maps, *rest):
+        if maps.dtype is torch.bfloat16:
+            raise RuntimeError("PassManager::run failed")
+        return good(maps, *rest)
+
+    monkeypatch.setattr(kernels, "forward", broken)
+    assert kernels_refused("cpu", Precision.FLOAT32) is None
+    assert kernels_refused("cpu", Precision.BF16) == "RuntimeError: PassManager::run failed"
+
+
+def test_a_kernel_that_gives_no_numbers_is_not_used(fresh_trial, monkeypatch):
+    good = kernels.backward
+
+    def broken(*arguments):
+        maps, scale, shift = good(*arguments)
+        return maps, scale, shift.fill_(torch.nan)
+
+    monkeypatch.setattr(kernels, "backward", broken)
+    assert "nan off" in kernels_refused("cpu", Precision.FLOAT32)
 
 
 def test_a_kernel_that_breaks_is_told_once_and_the_twin_is_used(fresh_trial, monkeypatch, caplog):
@@ -267,16 +292,14 @@ def test_a_kernel_that_breaks_is_told_once_and_the_twin_is_used(fresh_trial, mon
         raise OSError("ptxas died")
 
     monkeypatch.setattr("nnbox.network.kernels.forward", broken)
-    assert [kernels_refused("cpu") for _ in range(3)] == ["OSError: ptxas died"] * 3
+    assert [kernels_refused("cpu", Precision.FLOAT32) for _ in range(3)] == ["OSError: ptxas died"] * 3
     assert caplog.text.count("their twin in torch is used") == 1
 
 
 def test_a_kernel_that_computes_something_else_is_not_used(fresh_trial, monkeypatch):
     original = trial._step
-    monkeypatch.setattr(
-        trial, "_step", lambda device, kind: [part * (1 + (kind is NormKind.TRITON)) for part in original(device, kind)]
-    )
-    assert "off" in kernels_refused("cpu")
+    monkeypatch.setattr(trial, "_step", lambda *how: [part * (1 + (NormKind.TRITON in how)) for part in original(*how)])
+    assert "off" in kernels_refused("cpu", Precision.FLOAT32)
 
 
 WITHOUT_COMPILER = """
@@ -287,6 +310,7 @@ logging.basicConfig(stream=sys.stdout)
 import triton
 from triton.runtime.build import compile_module_from_src
 from nnbox.network import kernels, trial
+from nnbox.records.precision import Precision
 
 original = kernels.forward
 def with_launcher(*arguments):
@@ -295,8 +319,8 @@ def with_launcher(*arguments):
     return original(*arguments)
 
 kernels.forward = with_launcher
-print("refused:", trial.kernels_refused("cpu"))
-print("refused:", trial.kernels_refused("cpu"))
+print("refused:", trial.kernels_refused("cpu", Precision.FLOAT32))
+print("refused:", trial.kernels_refused("cpu", Precision.FLOAT32))
 """
 
 
