@@ -94,6 +94,11 @@ def held_bytes(proc: Path = _PROC) -> int:
     return own + sum(found.get("Private_Clean", 0) + found.get("Private_Dirty", 0) for found in private)
 
 
+def unused_memory_bytes(proc: Path = _PROC) -> int | None:
+    """Return what the machine could give without swapping, its file cache included; None where it does not tell."""
+    return _sizes(proc / "meminfo").get("MemAvailable")
+
+
 def available_processes(groups: Path = _GROUPS, own: Path = _OWN) -> int | None:
     """Return how many processes and threads the groups allow; None where they set no limit."""
     limits = [_number(folder / "pids.max") for folder in _folders("pids", groups, own)]

@@ -126,7 +126,8 @@ class Crew:
 
     def _start(self, turn: Turn, device: Device) -> _Hand:
         name, fold = turn.place
-        at_once = self._room(device, name).wanted * len(self._devices)
+        on_device = self._room(device, name).wanted
+        at_once = on_device * len(self._devices)
         order = TrainingOrder(
             parent=os.getpid(),
             run=self.context.journal.run,
@@ -139,6 +140,7 @@ class Crew:
             fold=fold,
             device=device,
             workers=max(min(1, self.context.workers), self.context.workers // at_once),
+            at_once=on_device,
         )
         process = subprocess.Popen(
             [sys.executable, "-m", "nnbox.stages.unit_worker"],

@@ -25,6 +25,7 @@ class Job:
         options: what the user asked for.
         device: where networks run, and the first of those that train.
         devices: where networks are trained; empty for the one device.
+        at_once: see `nnbox.training.job.TrainingJob`.
         configurations: those of this run, in the order of the plan.
     """
 
@@ -37,6 +38,7 @@ class Job:
     device: Device
     configurations: tuple[str, ...]
     devices: tuple[Device, ...] = ()
+    at_once: int | None = None
 
     def second_stage(self, configuration: ConfigurationPlan) -> ConfigurationPlan | None:
         """Return the configuration of this run that reads the given one's predictions, or None."""

@@ -29,6 +29,7 @@ class TrainingOrder:
         configuration, fold: the network.
         device: where it is trained.
         workers: processes that prepare its batches.
+        at_once: how many networks the device trains with this one, as far as is known.
     """
 
     RECORD: ClassVar[str] = "training_order"
@@ -45,6 +46,7 @@ class TrainingOrder:
     fold: int
     device: Device
     workers: int
+    at_once: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -177,6 +177,7 @@ def _training_job(context: Context, job: Job, place: tuple[str, int]) -> Trainin
         iterations=job.options.iterations,
         deterministic=job.options.deterministic or not job.device.is_cuda,
         engine=job.options.engine,
+        at_once=job.at_once,
     )
 
 

@@ -81,6 +81,7 @@ def _job(context: Context, order: TrainingOrder) -> Job:
         options=order.options,
         device=order.device,
         configurations=order.configurations,
+        at_once=order.at_once,
     )
 
 

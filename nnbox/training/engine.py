@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from nnbox.network.counting import operations_per_voxel
+from nnbox.network.device import choose_device, free_card_bytes
 from nnbox.network.precision import choose_precision
 from nnbox.network.trial import kernels_refused
 from nnbox.records.engine import AugmentationPath, Engine, EngineWishes, NormKind, Residence, SpeedUp
@@ -30,6 +31,7 @@ class Surroundings:
         case_bytes: of the unit's prepared cases.
         free_device_bytes: on a GPU, before training; else None.
         free_host_bytes: of memory.
+        at_once: see `TrainingJob`.
     """
 
     device: str
@@ -38,6 +40,7 @@ class Surroundings:
     case_bytes: int
     free_device_bytes: int | None
     free_host_bytes: int
+    at_once: int | None = None
 
 
 def settled(wishes: EngineWishes, device: str) -> EngineWishes:
@@ -106,8 +109,9 @@ def settle_engine(job: TrainingJob) -> Engine:
         operations=voxels * operations_per_voxel(configuration.topology),
         kernels_refused=kernels_refused(job.device, wishes.precision) if on_gpu and fused else None,
         case_bytes=case_bytes(job),
-        free_device_bytes=torch.cuda.mem_get_info(device)[0] if on_gpu else None,
+        free_device_bytes=free_card_bytes(choose_device(job.device)) if on_gpu else None,
         free_host_bytes=free_host_bytes(),
+        at_once=job.at_once,
     )
     return choose_engine(wishes, around)
 
@@ -140,10 +144,13 @@ def _residence(wishes: EngineWishes, around: Surroundings) -> tuple[Residence, s
         return Residence.MAPPED, f"cases ({size}) in mapped files, which workers share"
     if SpeedUp.RESIDENT in wishes.without:
         return Residence.MAPPED, f"cases ({size}) in mapped files (switched off)"
-    found = choose_residence(around.case_bytes, around.free_device_bytes, around.free_host_bytes)
+    found = choose_residence(
+        around.case_bytes, around.free_device_bytes, around.free_host_bytes, at_once=around.at_once
+    )
+    why = "memory does not hold them" if around.at_once is None else "all processes share them"
     words = {
         Residence.DEVICE: "kept on the device",
         Residence.HOST: "kept in the host's memory",
-        Residence.MAPPED: "in mapped files: memory does not hold them",
+        Residence.MAPPED: f"in mapped files: {why}",
     }
     return found, f"cases ({size}) {words[found]}"

@@ -73,6 +73,7 @@ def device_batches(
 ) -> Generator[DeviceBatch]:
     """Yield batches that are drawn here, gathered where the cases lie, and augmented on the device."""
     draws = Draws(plan, cases.facts)
+    cases.load()
     for index in range(*span):
         samples = []
         for place in places(plan, index):

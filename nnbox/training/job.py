@@ -35,6 +35,8 @@ class TrainingJob:
         laid_out_epochs: epochs of a schedule laid out in advance for a time budget; None: the recipe's own schedule.
         deterministic: byte-identical weights from run to run (a CPU gives them anyway).
         engine: how it is computed, as asked for.
+        at_once: None: no other process of the run trains meanwhile; else how many of them train on this device, this
+            one included, as far as was known when it was begun. Results do not depend on it.
     """
 
     plan: Plan
@@ -54,6 +56,7 @@ class TrainingJob:
     laid_out_epochs: int | None = None
     deterministic: bool = False
     engine: EngineWishes = field(default_factory=EngineWishes)
+    at_once: int | None = None
 
     @property
     def unit(self) -> str:

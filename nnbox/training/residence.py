@@ -1,10 +1,11 @@
 """Where prepared cases lie while batches are made of them on a device: on it, in memory, or in mapped files.
 
 The policy: on the device where all cases of a unit take at most `DEVICE_SHARE` of the memory that is free there before
-training (the rest is the network's); else in the host's memory where they take at most `HOST_SHARE` of what may still
-be used there (other units and stages need some, too); else in mapped files, of which the system keeps in memory what
-it can. No shared memory (``/dev/shm``) is used. Host arrays are not page-locked themselves: windows are cut out of
-them into a batch that is. Source: own.
+training (the rest is the network's), or the part of that share that falls to each of several networks trained on the
+device; else in the host's memory where they take at most `HOST_SHARE` of what may still be used there (other units and
+stages need some, too) and no other process trains, which would hold the same cases once more; else in mapped files, of
+which the system keeps in memory what it can, once for all. No shared memory (``/dev/shm``) is used. Host arrays are not
+page-locked themselves: windows are cut out of them into a batch that is. Source: own.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nnbox.limits import available_memory_bytes, memory_in_use_bytes
+from nnbox.limits import available_memory_bytes, memory_in_use_bytes, unused_memory_bytes
 from nnbox.records.engine import Residence
 from nnbox.training.draw import CaseFacts, SamplingPlan
 from nnbox.training.job import TrainingJob
@@ -28,11 +29,20 @@ DEVICE_SHARE = 0.3
 HOST_SHARE = 0.4
 
 
-def choose_residence(case_bytes: int, free_device_bytes: int | None, free_host_bytes: int) -> Residence:
-    """Choose where cases lie; ``free_device_bytes`` is None where the device is the host."""
-    if free_device_bytes is not None and case_bytes <= DEVICE_SHARE * free_device_bytes:
+def choose_residence(
+    case_bytes: int, free_device_bytes: int | None, free_host_bytes: int, at_once: int | None = None
+) -> Residence:
+    """Choose where cases lie.
+
+    Args:
+        case_bytes: of a unit.
+        free_device_bytes: None where the device is the host.
+        free_host_bytes: what may still be used.
+        at_once: see `TrainingJob`.
+    """
+    if free_device_bytes is not None and case_bytes <= DEVICE_SHARE * free_device_bytes / (at_once or 1):
         return Residence.DEVICE
-    return Residence.HOST if case_bytes <= HOST_SHARE * free_host_bytes else Residence.MAPPED
+    return Residence.HOST if at_once is None and case_bytes <= HOST_SHARE * free_host_bytes else Residence.MAPPED
 
 
 def case_bytes(job: TrainingJob) -> int:
@@ -46,8 +56,10 @@ def case_bytes(job: TrainingJob) -> int:
 
 
 def free_host_bytes() -> int:
-    """Return what this process may still use of the host's memory."""
-    return max(0, available_memory_bytes() - (memory_in_use_bytes() or 0))
+    """Return what this process may still use of the host's memory: what its limits leave, if the machine has it."""
+    left = max(0, available_memory_bytes() - (memory_in_use_bytes() or 0))
+    unused = unused_memory_bytes()
+    return left if unused is None else min(left, unused)
 
 
 def label_type(job_labels: Iterable[int]) -> torch.dtype:
@@ -56,7 +68,7 @@ def label_type(job_labels: Iterable[int]) -> torch.dtype:
 
 
 class Cases:
-    """The cases of a unit, each taken to its place when it is first asked for.
+    """The cases of a unit, each taken to its place when it is first asked for, or all with `load`.
 
     Args:
         plan: of the unit's batches.
@@ -69,6 +81,15 @@ class Cases:
         self._plan, self._residence, self._device, self._labels = plan, residence, device, labels
         self._facts: dict[str, CaseFacts] = {}
         self._kept: OrderedDict[str, CaseVoxels] = OrderedDict()
+
+    def load(self) -> None:
+        """Take all cases to a device, so that the first steps show how much of it a training holds.
+
+        Cases that lie elsewhere are left to be asked for. See `open_case` for errors.
+        """
+        if self._residence is Residence.DEVICE:
+            for name in (*self._plan.training_cases, *self._plan.validation_cases):
+                self.voxels(name)
 
     def facts(self, name: str) -> CaseFacts:
         """Return what drawing needs to know; see `open_case` for errors."""

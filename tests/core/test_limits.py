@@ -16,6 +16,7 @@ from nnbox.limits import (
     memory_in_use_bytes,
     memory_ran_out,
     thread_settings,
+    unused_memory_bytes,
 )
 
 _MACHINE_BYTES = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -120,3 +121,9 @@ def test_memory_that_ran_out_is_told_with_what_was_asked_for_whoever_asked(alloc
 def test_another_error_is_not_taken_for_it():
     assert memory_ran_out(RuntimeError("shapes do not match")) is None
     assert memory_ran_out(OSError(12, "Cannot allocate memory")) is None
+
+
+def test_what_the_machine_could_give_is_read_where_it_tells(tmp_path):
+    assert unused_memory_bytes(tmp_path) is None
+    (tmp_path / "meminfo").write_text("MemTotal:       24000 kB\nMemAvailable:    7000 kB\nHugePages_Total:       0\n")
+    assert unused_memory_bytes(tmp_path) == 7000 * 1024

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from nnbox.records.engine import (
     parse_without,
 )
 from nnbox.records.precision import Precision
+from nnbox.training import residence
 from nnbox.training.checkpoint import LossScaling
 from nnbox.training.draw import sampling_plan
 from nnbox.training.engine import GRAPH_OPERATIONS, Surroundings, choose_engine, settle_engine, settled
@@ -87,6 +89,39 @@ def test_cases_lie_on_the_device_else_in_memory_else_in_files(case_gb, device_gb
     free = None if device_gb is None else int(device_gb * GIGABYTE)
     engine = choose(case_bytes=int(case_gb * GIGABYTE), free_device_bytes=free, free_host_bytes=int(host_gb * GIGABYTE))
     assert engine.residence is expected
+
+
+def test_networks_side_by_side_share_the_device_and_hold_no_case_twice_in_memory():
+    assert choose(case_bytes=12 * GIGABYTE, at_once=1).residence is Residence.DEVICE
+    assert choose(case_bytes=12 * GIGABYTE, at_once=2).residence is Residence.DEVICE
+    engine = choose(case_bytes=13 * GIGABYTE, at_once=2)
+    assert engine.residence is Residence.MAPPED
+    assert "mapped files: all processes share them" in engine.sentence
+    assert choose(case_bytes=25 * GIGABYTE, at_once=1).residence is Residence.MAPPED
+
+
+def test_what_the_machine_cannot_give_is_not_free(monkeypatch):
+    monkeypatch.setattr(residence, "available_memory_bytes", lambda: 64 * GIGABYTE)
+    monkeypatch.setattr(residence, "memory_in_use_bytes", lambda: 4 * GIGABYTE)
+    for unused, free in ((None, 60), (100 * GIGABYTE, 60), (7 * GIGABYTE, 7)):
+        monkeypatch.setattr(residence, "unused_memory_bytes", lambda unused=unused: unused)
+        assert residence.free_host_bytes() == free * GIGABYTE
+
+
+def test_what_torch_keeps_of_a_card_counts_as_free(job, monkeypatch):
+    """A training that begins after another one in the same process finds what that one left to torch."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    card = SimpleNamespace(name="a card", total_memory=80 * GIGABYTE)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: card)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (2 * GIGABYTE, 80 * GIGABYTE))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _device: 70 * GIGABYTE)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _device: 0)
+    monkeypatch.setattr("nnbox.training.engine.case_bytes", lambda _job: 20 * GIGABYTE)
+    wishes = dataclasses.replace(ON_CARD, precision=Precision.FLOAT32, without=(SpeedUp.FUSED_NORM,))
+    monkeypatch.setattr("nnbox.training.engine.choose_precision", lambda wanted, _device: wanted)
+    engine = settle_engine(dataclasses.replace(job, device="cuda:0", engine=wishes))
+    assert engine.residence is Residence.DEVICE
 
 
 def test_workers_read_mapped_files():

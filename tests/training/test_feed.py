@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -77,6 +78,19 @@ def test_the_device_gives_the_patches_of_the_workers_within_the_error_of_interpo
 def test_where_cases_lie_changes_nothing(job, residence):
     plan = sampling_plan(job)
     assert_same(make(plan, residence), make(plan))
+
+
+def test_a_device_is_given_all_cases_before_the_first_batch(job):
+    """What the first steps hold at most decides how many networks fit beside each other."""
+    plan = sampling_plan(job)
+    for residence in Residence:
+        cases = Cases(plan, residence, CPU, torch.int8)
+        with closing(device_batches(plan, cases, CPU, torch.int8, (0, 10))) as batches:
+            next(batches)
+        if residence is Residence.DEVICE:
+            assert set(cases._kept) == {*plan.training_cases, *plan.validation_cases}
+        else:
+            assert len(cases._kept) <= len(plan.forced)
 
 
 def test_many_mapped_cases_are_not_all_kept_open(job, monkeypatch):
