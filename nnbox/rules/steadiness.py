@@ -12,7 +12,7 @@ from collections.abc import Sequence
 MOST_IN_A_ROW = 10
 """So many steps left out in a row, within an epoch, are a breakdown."""
 LOOK_STEPS = 10
-"""After so many steps the losses are looked at: bringing each from a GPU at once would cost its time."""
+"""On a CPU the losses are looked at after so many steps; on a GPU when the epoch ends, since looking means waiting."""
 
 
 def broke_down(losses: Sequence[float]) -> bool:

@@ -35,12 +35,17 @@ def mark(loss: Tensor, sound: Tensor) -> Tensor:
 
 
 def require_steady(losses: Sequence[Tensor], job: TrainingJob, epoch: int) -> None:
-    """Look at an epoch's losses so far, every few steps.
+    """Look at an epoch's losses so far, every few steps on a CPU.
+
+    On another device nothing is asked before the epoch ends (`settle`): the host, waiting for the answer, would prepare
+    no further step. A breakdown then costs the rest of its epoch, in which the weights stay as they are.
 
     Raises:
         BreakdownError: too many in a row were left out.
     """
-    if len(losses) % LOOK_STEPS == 0 and broke_down(found := torch.stack(list(losses)).tolist()):
+    if torch.device(job.device).type != "cpu" or len(losses) % LOOK_STEPS:
+        return
+    if broke_down(found := torch.stack(list(losses)).tolist()):
         raise _breakdown(job, epoch, f"{left_out(found)} of {len(found)} steps, {MOST_IN_A_ROW} of them in a row")
 
 

@@ -11,14 +11,14 @@ import torch
 from safetensors.numpy import load_file
 
 from nnbox.errors import TrainingError
-from nnbox.rules.steadiness import MOST_IN_A_ROW
+from nnbox.rules.steadiness import LOOK_STEPS, MOST_IN_A_ROW
 from nnbox.training.checkpoint import read_checkpoint
 from nnbox.training.draw import sampling_plan
 from nnbox.training.learner import Learner
 from nnbox.training.loop import train_fold
 from nnbox.training.progress import EpochRecord, Setback
 from nnbox.training.sample import Sampler
-from nnbox.training.steadiness import is_sound, mark
+from nnbox.training.steadiness import is_sound, mark, require_steady
 
 
 def setbacks(told):
@@ -66,6 +66,40 @@ def test_gradients_alone_can_make_a_step_unsound():
     assert not is_sound(torch.tensor(1.0), [fine, endless])
     assert not is_sound(torch.tensor(torch.nan), [fine])
     assert torch.isnan(mark(torch.tensor(1.0), is_sound(torch.tensor(1.0), [endless])))
+
+
+@pytest.fixture
+def readings(monkeypatch):
+    """Count what is read of arrays: on a GPU each reading waits until all steps before it are done."""
+    found = []
+    for name in ("tolist", "item", "__bool__", "__float__", "__int__", "cpu", "numpy"):
+        original = getattr(torch.Tensor, name)
+
+        def counted(self, *how, name=name, original=original):
+            found.append(name)
+            return original(self, *how)
+
+        monkeypatch.setattr(torch.Tensor, name, counted)
+    return found
+
+
+def test_no_step_of_another_device_than_a_cpu_reads_an_array(job, readings):
+    """A step as `train_fold` takes it, on the CPU; a card's own synchronisations are not seen here."""
+    learner, batch = Learner(job), Sampler(sampling_plan(job)).batch(0)
+    lost, on_card = [], dataclasses.replace(job, device="cuda:0")
+    for _ in range(3 * LOOK_STEPS):
+        lost.append(torch.full((), torch.nan))
+        require_steady(lost, on_card, 1)
+    readings.clear()
+    losses = []
+    for _ in range(2):
+        losses.append(learner.judge(learner.gradients(batch)))
+        learner.step(1e-3)
+        require_steady(losses, on_card, 1)
+    assert readings == []
+    with pytest.raises(TrainingError, match="in a row"):
+        require_steady(lost, job, 1)
+    assert readings == ["tolist"]
 
 
 def test_judging_changes_nothing_of_a_sound_training(job):
