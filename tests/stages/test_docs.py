@@ -200,4 +200,4 @@ def test_the_output_tree_of_the_page_is_what_a_run_leaves(finished):
     listed = {name.partition("/")[0] for row in rows for name in re.findall(r"`([^`]+)`", row)}
     left = {path.name for path in finished[0].iterdir() if not path.name.startswith(".")}
     assert left <= listed | {"previous-runs"}
-    assert listed - left <= {"explained"}
+    assert listed - left <= {"explained", "time_budget.json"}  # on demand
