@@ -83,6 +83,12 @@ class ChangedRunError(ResourceError):
     """A finished training unit would have to be overwritten because its inputs, options or version changed."""
 
 
+class LostClaimError(NnboxError):
+    """Another run took over what this one had claimed: nothing more of it must be written, not even to save it."""
+
+    exit_code: ClassVar[int] = 5
+
+
 class TrainingError(NnboxError):
     """Training broke down (for example the loss is no longer finite)."""
 

@@ -22,7 +22,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import ClassVar, Self
 
-from nnbox.errors import RecordError, ResourceError
+from nnbox.errors import LostClaimError, RecordError
 from nnbox.files import atomic_write_text
 from nnbox.records.codec import dumps, read_record
 from nnbox.stages.file_system import Locking, locking, machine
@@ -102,14 +102,19 @@ class Claim:
         """Let others have it."""
         self._claims.release(self)
 
+    def is_lost(self) -> bool:
+        """Whether somebody took the claim over, as its record says now."""
+        self.lost = self.lost or self._claims.is_taken(self)
+        return self.lost
+
     def require_held(self) -> None:
         """See that nobody took the claim over because this process was not heard of for a minute (it was suspended).
 
         Raises:
-            ResourceError: somebody did.
+            LostClaimError: somebody did.
         """
-        if self.lost:
-            raise ResourceError(
+        if self.is_lost():
+            raise LostClaimError(
                 f"{self.holder.work} was taken over by another run, since nothing was heard of this one for "
                 f"{STALE_SECONDS:.0f} s. What to do: nothing if that run goes on; else run the same command again."
             )
@@ -200,10 +205,16 @@ class Claims:
         with self._guard:
             if self._held.pop(claim.holder.work, None) is None:
                 return
-        if not claim.lost:
+        found = self._read(claim.holder.work)
+        if found is not None and found.token == claim.holder.token:  # else it is the taker's now
             with contextlib.suppress(OSError):
                 self._record(claim.holder.work).unlink(missing_ok=True)
         os.close(claim.descriptor)
+
+    def is_taken(self, claim: Claim) -> bool:
+        """Whether the record of a claim names another holder; one that cannot be read names nobody."""
+        found = self._read(claim.holder.work)
+        return found is not None and found.token != claim.holder.token
 
     def close(self) -> None:
         """Release everything and stop the heartbeat."""

@@ -202,7 +202,8 @@ class Crew:
     def _stop(self) -> None:
         """Have every process save its state and end, within seconds."""
         for hand in self.hands:
-            hand.process.terminate()
+            # What another run has taken over must not be saved.
+            hand.process.send_signal(signal.SIGKILL if hand.turn.claim.is_lost() else signal.SIGTERM)
         deadline = time.monotonic() + _STOP_SECONDS
         for hand in self.hands:
             try:

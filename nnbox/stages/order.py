@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from nnbox.errors import NnboxError, RecordError, Severity
+from nnbox.errors import DataError, NnboxError, PlanError, RecordError, ResourceError, Severity, TrainingError
 from nnbox.network.device import Device
 from nnbox.records.codec import decode, encode
 from nnbox.records.engine import Engine
@@ -82,6 +82,7 @@ class Refused:
     file: str | None
 
 
+_ERRORS: tuple[type[NnboxError], ...] = (DataError, PlanError, ResourceError, TrainingError)
 News = Said | Engine | Measured | Failed | Refused
 _KINDS: dict[str, type[News]] = {
     "said": Said,
@@ -112,5 +113,5 @@ def failure(news: Failed | Refused) -> NnboxError | OSError:
     """Return the error that a process told, of its own kind."""
     if isinstance(news, Refused):
         return OSError(news.number, news.reason, news.file)
-    kinds = {kind.exit_code: kind for kind in NnboxError.__subclasses__()}
+    kinds = {kind.exit_code: kind for kind in _ERRORS}
     return kinds.get(news.exit_code, NnboxError)(news.message)

@@ -30,6 +30,20 @@ from nnbox.training.loop import train_fold
 from nnbox.training.progress import EpochRecord, Report, Setback, StepTiming
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overseer:
+    """Who follows the work on one network.
+
+    Attributes:
+        report: is told its news.
+        may_write: is called before anything is written, at least once an epoch and before every validation case; raises
+            where another run has taken the network over.
+    """
+
+    report: Callable[[Report], None]
+    may_write: Callable[[], None]
+
+
 def train_units(context: Context, job: Job, schedule: Schedule) -> None:
     """Train and validate every unit of the schedule that is not done yet and that no other run trains.
 
@@ -74,9 +88,10 @@ def _train_here(context: Context, job: Job, schedule: Schedule, agenda: Agenda, 
         while True:
             if (turn := agenda.take()) is not None:
                 reporter = _Reporter(context, job, turn, findings)
+                overseer = Overseer(report=reporter, may_write=turn.claim.require_held)
                 done = False
                 try:
-                    train_unit(context, job, turn.place, reporter, pool, budget)
+                    train_unit(context, job, turn.place, overseer, pool, budget)
                     done = True
                 finally:
                     agenda.end(turn, done=done)
@@ -107,7 +122,7 @@ def train_unit(
     context: Context,
     job: Job,
     place: Place,
-    report: Callable[[Report], None],
+    overseer: Overseer,
     pool: WorkerPool,
     budget: TimeBudget | None = None,
 ) -> None:
@@ -123,10 +138,10 @@ def train_unit(
         laid_out = LaidOut(_training_job(context, job, place))
         if budget is not None:
             laid_out = budget.lay_out(laid_out.work)
-        _train(context, unit, laid_out, report, pool)
+        _train(context, unit, laid_out, overseer, pool)
         if budget is not None:
             budget.trained(place)
-    validate(context, job, job.plan.configuration(name), fold)
+    validate(context, job, (job.plan.configuration(name), fold), overseer.may_write)
     if budget is not None:
         budget.ended(place)
     context.journal.note(UNIT_ENDS, f"{name} fold {fold} is done", facts)
@@ -137,14 +152,15 @@ def _waiting(context: Context, job: Job, schedule: Schedule) -> tuple[Place, ...
     return tuple(place for place in schedule.units if not context.receipts.is_done(training_unit(context, job, place)))
 
 
-def _train(context: Context, unit: Unit, laid_out: LaidOut, report: Callable[[Report], None], pool: WorkerPool) -> None:
+def _train(context: Context, unit: Unit, laid_out: LaidOut, overseer: Overseer, pool: WorkerPool) -> None:
     work = laid_out.work
     if damaged := context.receipts.damaged(unit.name):
         context.journal.warn("damaged", f"{unit.name}: {', '.join(damaged)} is damaged or missing; trained again")
         context.receipts.path(unit.name).unlink()
     context.receipts.write(begun(unit), seconds=0.0)
     started = time.monotonic()
-    result = train_fold(work, report=report, pool=pool, pace=laid_out.pacer)
+    result = train_fold(work, report=overseer.report, pool=pool, pace=laid_out.pacer, may_write=overseer.may_write)
+    overseer.may_write()
     name, fold = work.configuration.name, work.fold
     write_record(context.workspace.fold_result(name, fold), result)
     seconds = time.monotonic() - started
@@ -191,7 +207,6 @@ class _Reporter:
     findings: Findings
 
     def __call__(self, news: Report) -> None:
-        self.turn.claim.require_held()
         if isinstance(news, Engine):
             self.findings.trained_with(news)
             return

@@ -25,7 +25,7 @@ from nnbox.stages.context import Context, TakenIn, open_context
 from nnbox.stages.job import Job
 from nnbox.stages.journal import Journal
 from nnbox.stages.order import Failed, Measured, News, Refused, Said, TrainingOrder, news_line
-from nnbox.stages.training import tell_epoch, tell_setback, train_unit
+from nnbox.stages.training import Overseer, tell_epoch, tell_setback, train_unit
 from nnbox.stages.wanted import recipe_of
 from nnbox.stages.workspace import Workspace
 from nnbox.training.loader import WorkerPool
@@ -64,7 +64,8 @@ def carry_out(order: TrainingOrder) -> None:
             tell_epoch(context, job, news)
 
     with WorkerPool(order.workers, lambda sentence: journal.warn("worker_lost", sentence)) as pool:
-        train_unit(context, job, (order.configuration, order.fold), report, pool)
+        overseer = Overseer(report=report, may_write=lambda: None)  # the claim is the parent's, who ends this process
+        train_unit(context, job, (order.configuration, order.fold), overseer, pool)
 
 
 def _job(context: Context, order: TrainingOrder) -> Job:

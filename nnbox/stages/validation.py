@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,11 +22,20 @@ from nnbox.training.store import load_image, load_prepared, load_previous, previ
 VERSION = 1
 
 
-def validate(context: Context, job: Job, configuration: ConfigurationPlan, fold: int) -> None:
+def validate(
+    context: Context, job: Job, place: tuple[ConfigurationPlan, int], may_write: Callable[[], None] = lambda: None
+) -> None:
     """Predict the validation cases of one fold with its final weights and keep the probabilities.
 
     A first stage's predictions are also carried to the second stage's grid. Source: 2018 §2.3, §2.1.
+
+    Args:
+        context: of the run.
+        job: the planned task.
+        place: configuration and fold.
+        may_write: is called before each case; what it raises ends the work.
     """
+    configuration, fold = place
     folds, plan = job.folds, job.plan
     units = [validation_unit(context, job, configuration, fold, case) for case in folds.validation[fold]]
     pairs = zip(units, folds.validation[fold], strict=True)
@@ -37,6 +47,7 @@ def validate(context: Context, job: Job, configuration: ConfigurationPlan, fold:
     member = load_member(plan, configuration, weights, job.device, mirroring=True)
     seen = folds.training(fold)
     for unit, case in waiting:
+        may_write()
         began = time.monotonic()
         _predict(context, job, member, _Origin(fold=fold, seen=seen, case=case))
         context.receipts.write(unit, seconds=time.monotonic() - began)

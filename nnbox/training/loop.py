@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from nnbox.errors import PlanError, ResourceError
+from nnbox.errors import LostClaimError, PlanError, ResourceError
 from nnbox.faults import reached
 from nnbox.interruption import whole
 from nnbox.recipes import Recipe
@@ -36,12 +36,17 @@ WEIGHTS_NAME = "weights.safetensors"
 PROGRESS_NAME = "progress.csv"
 
 
+def _may_always() -> None:
+    """Allow whatever is asked."""
+
+
 def train_fold(
     job: TrainingJob,
     *,
     report: Callable[[Report], None],
     pool: WorkerPool | None = None,
     pace: Callable[[], int] | None = None,
+    may_write: Callable[[], None] = _may_always,
 ) -> FoldResult:
     """Train a unit, or continue it from its checkpoint, and write its final weights.
 
@@ -55,8 +60,10 @@ def train_fold(
             the training.
         pool: worker processes that outlive this unit; None starts ``job.workers`` of them for this unit.
         pace: of a schedule laid out for a time budget: asked before every epoch how many there is time for.
+        may_write: is called before anything is written; raises where another run has taken the unit over.
 
     Raises:
+        LostClaimError: another run has taken the unit over; its folder is as that run wants it.
         PlanError: the plan must not be trained.
         DataError: a prepared case is missing or damaged, or a previous-stage prediction must not be used.
         ChangedRunError: the folder holds the checkpoint of another job.
@@ -66,10 +73,11 @@ def train_fold(
     _require_trainable(job)
     with arithmetic(job):
         learner, progress = _resume(job, report)
-        progress.pace = pace
+        progress.pace, progress.may_write = pace, may_write
         if progress.schedule.finished is None:
             with WorkerPool(job.workers) if pool is None else nullcontext(pool) as used:
                 learner, progress = _finish(job, (learner, progress), report, used)
+        may_write()
         digest = write_tensors(job.folder / WEIGHTS_NAME, learner.weights())
     return FoldResult(
         configuration=job.configuration.name,
@@ -100,6 +108,7 @@ class _Progress:
     saving_seconds: float = 0.0
     full_precision: bool = False
     pace: Callable[[], int] | None = None
+    may_write: Callable[[], None] = _may_always
 
     def lay_out_again(self, recipe: Recipe) -> None:
         """Give a laid-out schedule as many epochs as there is time for; an epoch that was begun is ended first."""
@@ -118,9 +127,10 @@ def _finish(
     except BreakdownError as error:
         if progress.full_precision:
             raise
-        pace = progress.pace
+        pace, may_write = progress.pace, progress.may_write
+        may_write()
         learner, progress = _resume(job, report, full_precision=True)
-        progress.pace = pace
+        progress.pace, progress.may_write = pace, may_write
         where = f"after epoch {progress.schedule.epoch}" if progress.schedule.epoch else "at the start"
         sentence = f"{error} Now once more in float32 from the last saved state, {where}."
         report(Setback(configuration=job.configuration.name, fold=job.fold, sentence=sentence))
@@ -155,7 +165,7 @@ def _run(
                 progress.lay_out_again(recipe)
         except (KeyboardInterrupt, SystemExit, ResourceError):
             try:
-                with whole():
+                with whole(), suppress(LostClaimError):  # what ends it is to be told all the same
                     _save(job, learner, progress, now=True)
             finally:
                 pool.abandon()
@@ -245,7 +255,11 @@ def _save(job: TrainingJob, learner: Learner, progress: _Progress, *, now: bool 
     """Write the progress table, and a checkpoint unless the last one is so recent that writing would cost over 5 %.
 
     With ``now`` the checkpoint is written in any case.
+
+    Raises:
+        LostClaimError: the folder is another run's by now; nothing is written.
     """
+    progress.may_write()
     write_progress(job.folder / PROGRESS_NAME, tuple(progress.history))
     started = time.monotonic()
     recent = started - progress.saved_at < progress.saving_seconds / CHECKPOINT_SHARE

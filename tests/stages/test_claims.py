@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from nnbox.errors import ResourceError
+from nnbox.errors import LostClaimError, ResourceError
 from nnbox.stages import claims as claims_module
 from nnbox.stages.claims import Claim, Claims, Refusal
 from nnbox.stages.file_system import Locking, locking, machine
@@ -150,14 +150,24 @@ def test_who_was_taken_for_dead_is_told(ours, tmp_path):
     claim.require_held()
     (tmp_path / "unit.json").unlink()  # as if nothing had been heard of it
     assert isinstance(taker.attempt("unit"), Claim)
-    deadline = time.monotonic() + 20
-    while not claim.lost and time.monotonic() < deadline:
-        time.sleep(0.05)
-    with pytest.raises(ResourceError, match="was taken over by another run"):
-        claim.require_held()
+    with pytest.raises(LostClaimError, match="was taken over by another run") as caught:
+        claim.require_held()  # at once, not only with the next heartbeat
+    assert caught.value.exit_code == ResourceError.exit_code
+    assert not isinstance(caught.value, ResourceError), "a run that ends for want of something saves its state"
     claim.release()
     assert (tmp_path / "unit.json").exists(), "the record is the taker's now"
     taker.close()
+
+
+def test_what_was_taken_over_is_the_takers_though_its_loser_ends_before_it_knows(ours, tmp_path):
+    sleeper = Claims(tmp_path, NO_LOCKS, beat_seconds=60, stale_seconds=120)
+    claim = sleeper.attempt("unit")
+    (tmp_path / "unit.json").unlink()
+    taken = ours(NO_LOCKS).attempt("unit")
+    sleeper.close()
+    assert not claim.lost
+    taken.require_held()
+    assert taken.holder.token in (tmp_path / "unit.json").read_text()
 
 
 def test_a_child_that_inherits_the_lock_keeps_the_work_when_its_parent_is_killed(ours, tmp_path):

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnbox.errors import ResourceError, Severity, TrainingError, UsageError
+from nnbox.errors import DataError, LostClaimError, ResourceError, Severity, TrainingError, UsageError
 from nnbox.files import digest_file
 from nnbox.network.device import choose_devices, no_device
 from nnbox.stages.options import Until, parse_parallel
@@ -90,6 +90,8 @@ def test_what_is_no_news_is_no_news_and_errors_keep_their_kind():
     for line in ("", "a library's greeting", "[]", '{"said": 1}', '{"other": {}}'):
         assert read_news(line) is None
     assert isinstance(failure(Failed(exit_code=6, message="m")), TrainingError)
+    for kind in (DataError, ResourceError):  # others have the same code
+        assert type(failure(Failed(exit_code=kind.exit_code, message="m"))) is kind
     assert failure(Refused(number=28, reason="No space left on device", file="/f")).errno == 28
 
 
@@ -202,6 +204,17 @@ def test_a_run_told_to_end_saves_every_network_it_trains(endless):
 def test_no_process_outlives_a_killed_run(endless):
     endless.process.kill()
     assert endless.wait()[0] == -signal.SIGKILL
+
+
+def test_a_network_that_another_run_took_over_is_not_saved_and_the_others_are(endless):
+    record = endless.output / "claims" / "training" / "3d_fullres" / "fold_0.json"
+    taker = record.read_text().replace(json.loads(record.read_text())["token"], "0123456789abcdef")
+    record.write_text(taker)
+    code, errors = endless.wait()
+    assert code == LostClaimError.exit_code == 5, errors
+    assert "fold_0 was taken over by another run" in errors
+    assert endless.saved() == ["fold_1"]
+    assert record.read_text() == taker
 
 
 def test_a_killed_network_ends_the_run_and_the_others_save_where_they_stand(endless):

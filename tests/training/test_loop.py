@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from nnbox.errors import ChangedRunError, DataError, PlanError, ResourceError
+from nnbox.errors import ChangedRunError, DataError, LostClaimError, PlanError, ResourceError
 from nnbox.files import digest_file
 from nnbox.training.loop import train_fold
 from nnbox.training.progress import EpochRecord, StepTiming
@@ -102,6 +102,29 @@ def test_what_the_report_raises_ends_the_training(job):
     with pytest.raises(InterruptionError):
         train_fold(job, report=interrupt_after(1))
     assert not (job.folder / "weights.safetensors").exists()
+
+
+@pytest.mark.parametrize("lost_at", ["an epoch", "an interrupt"])
+def test_who_lost_the_unit_to_another_run_writes_nothing_more(job, lost_at):
+    lost = []
+
+    def may_write():
+        if lost:
+            raise LostClaimError("taken over")
+
+    def listen(news):
+        if isinstance(news, EpochRecord) and news.epoch == 1:
+            lost.append(news)
+            before.update({path.name: path.read_bytes() for path in job.folder.iterdir()})
+            if lost_at == "an interrupt":
+                raise KeyboardInterrupt
+
+    before = {}
+    wanted = LostClaimError if lost_at == "an epoch" else KeyboardInterrupt
+    with pytest.raises(wanted):
+        train_fold(job, report=listen, may_write=may_write)
+    assert "checkpoint.json" in before
+    assert {path.name: path.read_bytes() for path in job.folder.iterdir()} == before
 
 
 def test_the_checkpoint_of_another_job_is_refused(job):
