@@ -6,12 +6,14 @@ import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from nnbox.errors import PlanError
 from nnbox.files import digest_text
 from nnbox.recipes import RECIPES, Recipe
 from nnbox.records.codec import encode
 from nnbox.records.engine import EngineWishes
 from nnbox.records.plan import ConfigurationPlan, Plan
 from nnbox.rules.schedule import ScheduleState, first_laid_out_state, first_state
+from nnbox.training.store import check_previous
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,3 +104,22 @@ class TrainingJob:
         if self.laid_out_epochs is not None:
             deciding["schedule"] = "laid out"
         return digest_text(json.dumps(deciding, sort_keys=True))
+
+
+def require_trainable(job: TrainingJob) -> None:
+    """See that a job may be trained.
+
+    Raises:
+        PlanError: its plan or recipe is not for training, or its stores do not fit its configuration.
+        DataError: a previous-stage prediction must not be used.
+    """
+    if not (job.plan.trainable and job.recipe.trainable):
+        raise PlanError(
+            f"this plan must not be trained: {job.plan.why_not_trainable or 'its recipe is for planning only'}"
+        )
+    if (job.configuration.previous is None) != (job.previous_store is None):
+        raise PlanError(
+            f"{job.configuration.name} needs a store of previous predictions exactly if it has a previous stage"
+        )
+    if job.previous_store is not None:
+        check_previous(job.previous_store, job.store, (*job.training_cases, *job.validation_cases))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext, suppress
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from nnbox.errors import LostClaimError, PlanError, ResourceError
+from nnbox.errors import LostClaimError, ResourceError
 from nnbox.faults import reached
 from nnbox.interruption import whole
 from nnbox.recipes import Recipe
@@ -23,12 +22,11 @@ from nnbox.training.checkpoint import read_checkpoint, write_checkpoint, write_t
 from nnbox.training.draw import sampling_plan
 from nnbox.training.engine import settle_engine
 from nnbox.training.feed import DeviceBatch, open_feed
-from nnbox.training.job import TrainingJob
+from nnbox.training.job import TrainingJob, require_trainable
 from nnbox.training.learner import Learner
 from nnbox.training.loader import WorkerPool
 from nnbox.training.progress import EpochRecord, Report, Setback, StepTimer, write_progress
-from nnbox.training.steadiness import BreakdownError, on_host, require_steady, settle
-from nnbox.training.store import check_previous
+from nnbox.training.steadiness import BreakdownError, on_host, require_steady, settle, taken_up
 
 CHECKPOINT_SHARE = 0.05
 _LONGEST_UNSAVED_SECONDS = 300.0
@@ -70,7 +68,7 @@ def train_fold(
         TrainingError: the loss is not finite for long, in float32 too; or a sample could not be made.
         ResourceError: a worker was killed, the device's memory does not suffice, or the disk is full.
     """
-    _require_trainable(job)
+    require_trainable(job)
     with arithmetic(job):
         learner, progress = _resume(job, report)
         progress.pace, progress.may_write = pace, may_write
@@ -97,13 +95,15 @@ def train_fold(
 class _Progress:
     """Where the training stands; ``saved_at`` and ``saving_seconds`` are of the last checkpoint.
 
-    ``losses`` are those of the steps taken in the epoch that is not finished yet. With ``full_precision`` the training
+    ``losses`` are those of the steps taken in the epoch that is not finished yet; those before ``judged_from`` were in
+    the checkpoint, and may be why an earlier start broke down. With ``full_precision`` the training
     broke down before and goes on in float32.
     """
 
     schedule: ScheduleState
     history: list[EpochRecord] = field(default_factory=list)
     losses: list[Tensor] = field(default_factory=list)
+    judged_from: int = 0
     saved_at: float = field(default_factory=time.monotonic)
     saving_seconds: float = 0.0
     full_precision: bool = False
@@ -185,10 +185,10 @@ def _epoch(
             progress.losses.append(loss)
         timer.count_step()
         reached("training step", job.unit)
-        require_steady(progress.losses, job, number)
+        require_steady(progress.losses[progress.judged_from :], job, number)
         if time.monotonic() - progress.saved_at > _LONGEST_UNSAVED_SECONDS:
             _save(job, learner, progress)
-    training_loss, left_out = settle(progress.losses, job, number)
+    training_loss, left_out = settle(progress.losses, job, number, progress.judged_from)
     timer.tell()
     validation_loss, dice = _validate(job, learner, batches, number)
     schedule = next_state(progress.schedule, recipe, training_loss, validation_loss)
@@ -210,6 +210,7 @@ def _epoch(
         progress.schedule = schedule
         progress.history.append(record)
         progress.losses.clear()
+        progress.judged_from = 0
     return record
 
 
@@ -240,9 +241,13 @@ def _resume(
     learner = _learner(job, full_precision=full_precision)
     learner.load(tensors, record.loss_scaling)
     write_progress(job.folder / PROGRESS_NAME, record.history)
-    losses = [torch.tensor(math.nan if loss is None else loss, device=learner.device) for loss in record.losses]
+    losses = taken_up(record.losses, job, learner.device)
     return learner, _Progress(
-        schedule=record.schedule, history=list(record.history), losses=losses, full_precision=full_precision
+        schedule=record.schedule,
+        history=list(record.history),
+        losses=losses,
+        judged_from=len(losses),
+        full_precision=full_precision,
     )
 
 
@@ -277,19 +282,6 @@ def _save(job: TrainingJob, learner: Learner, progress: _Progress, *, now: bool 
     )
     progress.saved_at = time.monotonic()
     progress.saving_seconds = progress.saved_at - started
-
-
-def _require_trainable(job: TrainingJob) -> None:
-    if not (job.plan.trainable and job.recipe.trainable):
-        raise PlanError(
-            f"this plan must not be trained: {job.plan.why_not_trainable or 'its recipe is for planning only'}"
-        )
-    if (job.configuration.previous is None) != (job.previous_store is None):
-        raise PlanError(
-            f"{job.configuration.name} needs a store of previous predictions exactly if it has a previous stage"
-        )
-    if job.previous_store is not None:
-        check_previous(job.previous_store, job.store, (*job.training_cases, *job.validation_cases))
 
 
 def _told(average: float | None) -> float:

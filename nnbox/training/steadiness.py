@@ -49,17 +49,34 @@ def require_steady(losses: Sequence[Tensor], job: TrainingJob, epoch: int) -> No
         raise _breakdown(job, epoch, f"{left_out(found)} of {len(found)} steps, {MOST_IN_A_ROW} of them in a row")
 
 
-def settle(losses: Sequence[Tensor], job: TrainingJob, epoch: int) -> tuple[float, int]:
+def settle(losses: Sequence[Tensor], job: TrainingJob, epoch: int, judged_from: int = 0) -> tuple[float, int]:
     """Bring an epoch's losses to the host; return the mean of those that are finite, and how many are not.
+
+    Args:
+        losses: of the epoch's steps.
+        job: what is trained.
+        epoch: its number.
+        judged_from: the first of them that this start computed: those before are no reason for it to break down.
 
     Raises:
         BreakdownError: too many in a row, or all of them, are not finite.
     """
     found = torch.stack(list(losses)).tolist()
     mean = mean_of_sound(found)
-    if mean is None or broke_down(found):
+    if mean is None or broke_down(found[judged_from:]):
         raise _breakdown(job, epoch, f"{left_out(found)} of {len(found)} steps")
     return mean, left_out(found)
+
+
+def taken_up(losses: Sequence[float | None], job: TrainingJob, device: torch.device | str) -> list[Tensor]:
+    """Return the losses of a checkpoint's unfinished epoch, on a device.
+
+    Where all of its steps were taken and not one is a number, none is returned: the epoch is begun anew, since all that
+    could be made of it is a breakdown, whenever it is continued. The weights are those from before it.
+    """
+    if len(losses) == job.schedule.iterations_per_epoch and all(loss is None for loss in losses):
+        return []
+    return [torch.tensor(math.nan if loss is None else loss, device=device) for loss in losses]
 
 
 def on_host(losses: Sequence[Tensor]) -> tuple[float | None, ...]:

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from nnbox.errors import TrainingError
 from nnbox.rules.steadiness import LOOK_STEPS, MOST_IN_A_ROW
-from nnbox.training.checkpoint import read_checkpoint
+from nnbox.training.checkpoint import read_checkpoint, write_checkpoint
 from nnbox.training.draw import sampling_plan
 from nnbox.training.learner import Learner
 from nnbox.training.loop import train_fold
@@ -170,3 +170,30 @@ def test_a_training_that_gets_over_it_in_float32_is_finished(breaking):
     assert len(setbacks(told)) == 1
     assert [record.epoch for record in epochs(told)] == [1, 2]
     assert np.isfinite(result.loss_last)
+
+
+@pytest.mark.parametrize("bad_steps", [11, 12])
+def test_a_state_saved_amid_bad_steps_does_not_make_every_later_start_fail(breaking, bad_steps):
+    """What broke down may be gone (another machine, a mended driver): only what this start computes is judged."""
+    job, listen, told = breaking
+    with pytest.raises(TrainingError):
+        train_fold(job, report=listen)
+    record, tensors = read_checkpoint(job.folder, job.digest(), told.append)
+    write_checkpoint(
+        job.folder,
+        tensors,
+        job_sha256=job.digest(),
+        schedule=record.schedule,
+        history=record.history,
+        losses=(None,) * bad_steps,
+        loss_scaling=record.loss_scaling,
+        full_precision=True,
+    )
+    with pytest.raises(TrainingError):  # nothing is better yet
+        train_fold(job, report=told.append)
+    fill(job, 1.0)
+    told.clear()
+    result = train_fold(job, report=told.append)
+    assert np.isfinite(result.loss_last)
+    (epoch,) = epochs(told)
+    assert epoch.left_out == bad_steps % 12
