@@ -30,6 +30,7 @@ from nnbox.stages.packaging import expected_cases
 from nnbox.stages.pool import run_all
 from nnbox.stages.receipts import Receipts, Unit, file_state
 from nnbox.stages.report import write_report
+from nnbox.stages.scoring import scoring_task
 from nnbox.submission.archive import write_submission
 from nnbox.submission.bundle import open_bundle, pack_bundle, write_bundle
 from nnbox.submission.check import check_submission
@@ -85,9 +86,10 @@ def measure_ending(context: Context, job: Job, probed: Mapping[str, Probed], all
         if job.plan.configuration(name).full_resolution:
             _measure_scoring(context, job, item, allowed_seconds, costs)
     _measure_model(job, probed, allowed_seconds, costs)
-    _start_processes(context.workers)  # the first time starts the server that they are forked from
-    costs.processes = usual_seconds(lambda: _start_processes(context.workers), allowed_seconds)
-    costs.test_cases = _count_test_cases(context, job, next(iter(probed.values())).case)
+    some = next(iter(probed.values()))
+    _start_processes(context, job, some)  # the first time starts the server that they are forked from
+    costs.processes = usual_seconds(lambda: _start_processes(context, job, some), allowed_seconds)
+    costs.test_cases = _count_test_cases(context, job, some.case)
     costs.report, costs.drawings = _measure_report(context, allowed_seconds)
     return costs
 
@@ -197,14 +199,11 @@ def _made_up_selection(plan: Plan, winner: str, names: tuple[str, ...]) -> Selec
     )
 
 
-def _start_processes(workers: int) -> None:
-    tasks = range(workers)
-    for _ in run_all(_do_nothing, tasks, workers=workers):
+def _start_processes(context: Context, job: Job, probed: Probed) -> None:
+    """Start workers that read the task of a scoring and do nothing: they have the same to import as real ones."""
+    task = scoring_task(context, job, (probed.member.configuration.name,), _case(job, probed.case))
+    for _ in run_all(id, [task] * context.workers, workers=context.workers):
         pass
-
-
-def _do_nothing(task: int) -> int:
-    return task
 
 
 def _count_test_cases(context: Context, job: Job, middling: str) -> float:
