@@ -34,7 +34,7 @@ def quality_flags(run: RunFacts) -> tuple[Flag, ...]:
             flags += fold_flags(winner, run.folds, f"crossvalidation.json#/candidates/{run.chosen}")
         if run.crossvalidation.partial:
             flags.append(_partial())
-    flags += _test_flags(run)
+    flags += prediction_flags(run)
     order = list(Level)
     return tuple(sorted(flags, key=lambda flag: order.index(flag.level)))
 
@@ -148,7 +148,8 @@ def _partial() -> Flag:
     return Flag(level=Level.ATTENTION, title="The cross-validation is partial", parts=parts, section="selection")
 
 
-def _test_flags(run: RunFacts) -> Iterable[Flag]:
+def prediction_flags(run: RunFacts) -> Iterable[Flag]:
+    """Warn of test images whose latest prediction holds background only."""
     latest = {event.facts.get("case"): event for event in run.events if event.event == "predicted"}
     empty = [str(case) for case, event in latest.items() if event.facts.get("foreground_voxels") == 0]
     if empty:

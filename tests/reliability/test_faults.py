@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from tiny_runs import train_words
+from tiny_runs import short_words
 
 from nnbox.submission.bundle import open_bundle, write_bundle
-
-SHORT = ("--configurations", "2d", "--folds", 0)
-
-
-def short_words(data, output, *more):
-    """Return the command of a run of one network."""
-    words = list(train_words(data, output, *more))
-    place = words.index("--configurations")
-    return (*words[:place], *SHORT, *words[place + 2 :])
 
 
 @pytest.fixture
@@ -69,6 +61,41 @@ def test_a_full_disk_at_export_ends_predict_with_5_and_the_same_command_goes_on(
     again = runs(*words)
     assert again.code == 0, again.said
     assert "holds 2 cases" in again.said
+
+
+@pytest.mark.parametrize("verb", ["train", "predict"])
+def test_an_output_that_is_read_only_is_refused_with_5_before_anything_is_read(runs, tiny_data, model, tmp_path, verb):
+    out = tmp_path / "out"
+    predict = ("predict", "--input", tiny_data, "--output", out, "--model", model, "--device", "cpu")
+    words = short_words(tiny_data, out) if verb == "train" else predict
+    with read_only(tmp_path):
+        is_told(runs(*words), 5, f"the output folder {out} cannot be written", "mode 0555", "What to do")
+    assert not out.exists()
+
+
+def test_an_output_that_becomes_read_only_ends_a_run_with_5_and_the_same_command_goes_on(runs, tiny_data, tmp_path):
+    out = tmp_path / "out"
+    words = (*short_words(tiny_data, out), "--until", "train")
+    with contextlib.ExitStack() as later:
+        run = runs.stopped(*words, fault="told@plan:1:stop", then=lambda: later.enter_context(read_only(out)))
+    is_told(run, 5, "Permission denied", "What to do")
+    assert not list(out.rglob("*.npy"))
+    assert not list(out.rglob(".part-*"))
+    again = runs(*words)
+    assert again.code == 0, again.said
+
+
+@contextlib.contextmanager
+def read_only(folder):
+    """Let nobody write into a folder and those below it."""
+    folders = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
+    try:
+        for path in folders:
+            path.chmod(0o555)
+        yield
+    finally:
+        for path in folders:
+            path.chmod(0o755)
 
 
 def test_an_image_that_vanishes_after_it_was_read_is_named(runs, data, tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import shutil
 import signal
@@ -11,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tiny_runs import Run, train_words
+from tiny_runs import Run, artefacts, train_words
 
 from nnbox.faults import VARIABLE
-from nnbox.files import digest_file
 
 # Where one run, resumed after each, is killed: all over its stages, in their order. Subjects are patterns; a count is
 # of what a process of the resumed run does. "alone": only the main process is killed, its workers are left to see it.
@@ -54,8 +52,6 @@ STOPS = (
     "after rename@*/submission/*.zip:1",
     "before rename@*/report.html:1",
 )
-# Written anew by every run, or timed.
-_PASSING = {"log.jsonl", "report.html", ".lock", ".writers", ".presence.json", "progress.csv"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,22 +102,6 @@ def grow_old(out: Path) -> None:
         for inside in (path, *(path.rglob("*") if path.is_dir() else ())):
             if inside.stat().st_nlink == 1 or inside.is_dir():
                 os.utime(inside, (0, 0))
-
-
-def artefacts(out: Path) -> dict[str, str]:
-    """Return the digest of every file that a run leaves, but for those that tell of time; receipts without theirs."""
-    found = {}
-    for path in sorted(out.rglob("*")):
-        if not path.is_file() or path.name in _PASSING:
-            continue
-        name = path.relative_to(out).as_posix()
-        if name.startswith("receipts/"):
-            document = json.loads(path.read_text())
-            outputs = {file: state["sha256"] for file, state in document["outputs"].items() if "progress" not in file}
-            found[name] = json.dumps([document["unit"], document["inputs"], outputs], sort_keys=True)
-        else:
-            found[name] = digest_file(path)
-    return found
 
 
 @pytest.mark.parametrize("stop", STOPS)

@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnbox.faults import VARIABLE
+from nnbox.files import digest_file
+
+# Written anew by every run, or timed.
+_PASSING = {"log.jsonl", "report.html", ".lock", ".writers", ".presence.json", "progress.csv"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +40,16 @@ class Runs:
             text=True,
         )
 
-    def __call__(self, *words: object, file_bytes: int = 0, **environment: str) -> Run:
-        """Run a command line to its end; no file may become larger than ``file_bytes``, as on a full disk."""
-        session = self._start(words, environment, file_bytes)
+    def __call__(self, *words: object, file_bytes: int = 0, jumping: bool = False, **environment: str) -> Run:
+        """Run a command line to its end.
+
+        Args:
+            words: of the command line.
+            file_bytes: no file may become larger, as on a full disk; 0: as it likes.
+            jumping: the run's time of day jumps by three hours, back and forth, whenever it is asked for.
+            environment: variables.
+        """
+        session = self._start(words, environment, file_bytes, jumping=jumping)
         return self._end(session)
 
     def stopped(self, *words: object, fault: str, then: Callable[[], None], file_bytes: int = 0) -> Run:
@@ -53,12 +64,15 @@ class Runs:
         assert state == "T", f"{fault} was never reached: {run.said}"
         return run
 
-    def _start(self, words: Sequence[object], environment: Mapping[str, str], file_bytes: int) -> int:
+    def _start(
+        self, words: Sequence[object], environment: Mapping[str, str], file_bytes: int, *, jumping: bool = False
+    ) -> int:
         request = {
             "words": [str(word) for word in words],
             "environment": {VARIABLE: "", **environment},
             "said": str(self._said),
             "file_bytes": file_bytes,
+            "jumping": jumping,
         }
         self._process.stdin.write(f"{json.dumps(request)}\n")
         self._process.stdin.flush()
@@ -103,6 +117,22 @@ def processes_of(session: int) -> tuple[str, ...]:
     return tuple(found)
 
 
+def artefacts(out: Path) -> dict[str, str]:
+    """Return the digest of every file that a run leaves, but for those that tell of time; receipts without theirs."""
+    found = {}
+    for path in sorted(out.rglob("*")):
+        if not path.is_file() or path.name in _PASSING:
+            continue
+        name = path.relative_to(out).as_posix()
+        if name.startswith("receipts/"):
+            document = json.loads(path.read_text())
+            outputs = {file: state["sha256"] for file, state in document["outputs"].items() if "progress" not in file}
+            found[name] = json.dumps([document["unit"], document["inputs"], outputs], sort_keys=True)
+        else:
+            found[name] = digest_file(path)
+    return found
+
+
 def train_words(data: Path, output: Path, *more: object) -> tuple[object, ...]:
     """Return the command of a short run over a flat network, a first stage and its cascade, in two folds."""
     return (
@@ -110,3 +140,10 @@ def train_words(data: Path, output: Path, *more: object) -> tuple[object, ...]:
         *("--configurations", "2d,3d_lowres,3d_cascade", "--epochs", 2, "--iterations", 2, "--deterministic"),
         *("--device", "cpu", "--planning-memory", 0.0015, "--workers", 2, *more),
     )
+
+
+def short_words(data: Path, output: Path, *more: object) -> tuple[object, ...]:
+    """Return the command of a run of one network."""
+    words = list(train_words(data, output, *more))
+    place = words.index("--configurations")
+    return (*words[:place], "--configurations", "2d", "--folds", 0, *words[place + 2 :])

@@ -1,9 +1,10 @@
 """A process that has imported what a run needs, and becomes a run whenever it is told to.
 
 Reads one JSON request a line: the words of a command line, variables of its environment, the file for what it says,
-and how large a file may become (0: as it likes). Answers with a line of the run's process id, and when it ended with a
-line of its exit code (negative: the signal). Each run is a process of its own, a copy of this one, the leader of a
-session of its own, in which the workers that it starts are found.
+how large a file may become (0: as it likes), and whether its time of day jumps. Answers with a line of the run's
+process id, and when it ended with a line of its exit code (negative: the signal). Each run is a process of its own, a
+copy of this one, the leader of a session of its own, in which the workers that it starts are found. Root's right to
+write everywhere is laid down: a folder that is read-only is read-only for these runs, whoever starts the tests.
 """
 
 import json
@@ -12,10 +13,14 @@ import resource
 import sys
 
 if __name__ == "__main__":
+    from as_anybody import lay_down_rights
+    from jumping_clock import let_the_time_jump
+
     from nnbox import faults
     from nnbox.cli import main
     from nnbox.stages import predict, report, selection, train, training  # noqa: F401 - imported once for all
 
+    lay_down_rights()
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()
@@ -28,6 +33,8 @@ if __name__ == "__main__":
             os.environ.update(request["environment"])
             if request["file_bytes"]:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_bytes"], request["file_bytes"]))
+            if request["jumping"]:
+                let_the_time_jump()
             faults.arm(os.environ.get(faults.VARIABLE))
             sys.exit(main(request["words"]))
         sys.stdout.write(f"{child}\n")

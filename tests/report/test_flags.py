@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime
 
 import pytest
 
 from nnbox.records.dataset import Channel, Label
+from nnbox.records.events import Event
 from nnbox.records.fingerprint import CaseFingerprint, Fingerprint
 from nnbox.records.plan import Folds
 from nnbox.records.results import (
@@ -18,7 +20,7 @@ from nnbox.records.results import (
     PostprocessingTrial,
     Selection,
 )
-from nnbox.report.flags import empty_flags, fold_flags, label_flags, spacing_flags
+from nnbox.report.flags import empty_flags, fold_flags, label_flags, prediction_flags, spacing_flags
 from nnbox.report.ranking import final_dice, ranked_cases, shown_cases
 
 
@@ -113,6 +115,24 @@ def test_a_label_that_is_missed_and_one_that_is_made_up_are_flagged():
     assert _titles(flags) == ["liver is missed altogether in some cases", "liver is found where there is none"]
     assert "a." in flags[0].parts[0]
     assert "b." in flags[1].parts[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    events: tuple[Event, ...]
+
+
+def _predicted(case, foreground_voxels):
+    facts = {"case": case, "foreground_voxels": foreground_voxels}
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    return Event(time=now, event="predicted", sentence="", severity=None, facts=facts, run=None)
+
+
+def test_test_images_predicted_as_background_only_are_flagged_by_their_latest_prediction():
+    assert _titles(prediction_flags(_Run((_predicted("a", 0), _predicted("b", 7), _predicted("a", 3))))) == []
+    (flag,) = prediction_flags(_Run((_predicted("a", 5), _predicted("b", 7), _predicted("a", 0))))
+    assert flag.title == "Empty predictions of test images"
+    assert flag.parts == ("Background only: a.",)
 
 
 def _evidence(dice):
