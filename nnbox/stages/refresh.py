@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from nnbox.processes import begin_as_worker
+from nnbox.processes import end_with
 from nnbox.stages.child import child_environment
 from nnbox.stages.journal import Journal
 from nnbox.stages.workspace import Workspace
@@ -95,7 +95,7 @@ class Refresher:
 def main(words: list[str]) -> int:
     """Write one report; return 0, or 1 where nobody waits for it any more."""
     parent = int(words[2])
-    begin_as_worker(parent)
+    end_with(parent)
     if os.getppid() != parent:  # it ended before it was watched
         return 1
     from nnbox.stages.report import write_report  # noqa: PLC0415 - the parent imports this module, and needs no figures
