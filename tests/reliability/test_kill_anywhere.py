@@ -16,6 +16,7 @@ from nnbox.faults import VARIABLE
 
 # Where one run, resumed after each, is killed: all over its stages, in their order. Subjects are patterns; a count is
 # of what a process of the resumed run does. "alone": only the main process is killed, its workers are left to see it.
+# Of the networks only those are named of which one needs the other: which is begun first else is the schedule's affair.
 STOPS = (
     "reading@*_002:1",
     "told@intake:1:alone",
@@ -28,13 +29,13 @@ STOPS = (
     "after rename@*/receipts/preprocess/2d/*.json:1",
     "told@prepared:1:alone",
     "told@preprocess:1",
-    "training step@2d/fold_0:3",
-    "after rename@*/2d/fold_0/checkpoint-000002-000000.safetensors:1",
-    "before rename@*/2d/fold_0/weights.safetensors:1",
-    "after rename@*/2d/fold_0/result.json:1",
-    "after rename@*/receipts/training/2d/fold_0.json:1",
-    "before rename@*/validation/2d/*.npz:1",
-    "after rename@*/validation/2d/*.npz:1",
+    "training step@3d_lowres/fold_0:3",
+    "after rename@*/3d_lowres/fold_0/checkpoint-000002-000000.safetensors:1",
+    "before rename@*/3d_lowres/fold_0/weights.safetensors:1",
+    "after rename@*/3d_lowres/fold_0/result.json:1",
+    "after rename@*/receipts/training/3d_lowres/fold_0.json:1",
+    "before rename@*/validation/3d_lowres/*.npz:1",
+    "after rename@*/validation/3d_lowres/*.npz:1",
     "training step@3d_lowres/fold_1:1:alone",
     "after rename@*/prepared/3d_cascade_previous/*.npy:1",
     "before rename@*/3d_cascade/fold_0/checkpoint.json:1",
