@@ -8,17 +8,21 @@ class from behind the first `EXACT_CLASSES` overtakes them by a hair. Source: ow
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from nnbox.inference.walk import Corner, Segment, Walk
+from nnbox.network.stretches import in_stretches
 
 EXACT_CLASSES = 4
 """How many of a voxel's highest classes stay float32 while a cell rests in 16 bits."""
 _STEPS, _LOWEST = 65535, 32768
+_PART_VALUES = 1 << 19  # of a cell that goes to rest or wakes: 2 MB, of which each thread holds some copies
+
+Part = tuple[slice, int, slice]
 
 
 def rest_share(classes: int) -> float:
@@ -176,22 +180,47 @@ class _Rest:
             highest=torch.empty(exact, device=cell.device),
             which=torch.empty(exact, dtype=torch.int16, device=cell.device),
         )
-        for plane in range(cell.shape[1]):
-            values, classes = torch.topk(cell[:, plane], EXACT_CLASSES, dim=0)
-            rest.highest[:, plane], rest.which[:, plane] = values, classes
-            shares = cell[:, plane] / values[0].clamp(min=torch.finfo(torch.float32).tiny)
-            rest.shares[:, plane] = shares.mul_(_STEPS).round_().sub_(_LOWEST)
+
+        def store(part: Part) -> None:
+            values, classes = torch.topk(cell[part], EXACT_CLASSES, dim=0)
+            rest.highest[part], rest.which[part] = values, classes
+            shares = cell[part] / values[0].clamp(min=torch.finfo(torch.float32).tiny)
+            rest.shares[part] = shares.mul_(_STEPS).round_().sub_(_LOWEST)
+
+        _each_part(store, cell)
         return rest
 
     def wake(self, cell: Tensor) -> None:
         """Write the values back."""
-        for plane in range(cell.shape[1]):
-            woken = self.shares[:, plane].float().add_(_LOWEST).mul_(self.highest[0, plane] / _STEPS)
-            cell[:, plane] = woken.scatter_(0, self.which[:, plane].long(), self.highest[:, plane])
+
+        def write(part: Part) -> None:
+            highest = self.highest[part]
+            woken = self.shares[part].float().add_(_LOWEST).mul_(highest[0] / _STEPS)
+            cell[part] = woken.scatter_(0, self.which[part].long(), highest)
+
+        _each_part(write, cell)
 
     def numel(self) -> int:
         """Return the number of stored values."""
         return self.shares.numel() + self.highest.numel() + self.which.numel()
+
+
+def _each_part(work: Callable[[Part], None], cell: Tensor) -> None:
+    """Work on some lines of a plane at a time; on a card, which has threads of its own, on whole planes."""
+    classes, planes, lines, voxels = cell.shape
+    on_card = cell.device.type != "cpu"
+    length = lines if on_card else max(1, _PART_VALUES // (classes * voxels))
+    every = slice(None)
+    parts = [(every, plane, slice(at, at + length)) for plane in range(planes) for at in range(0, lines, length)]
+
+    def stretch(numbers: range) -> None:
+        for number in numbers:
+            work(parts[number])
+
+    if on_card:
+        stretch(range(len(parts)))
+    else:
+        in_stretches(stretch, len(parts))
 
 
 def _seen(segments: tuple[Segment, ...], inside: slice) -> Iterator[int]:

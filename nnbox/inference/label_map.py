@@ -82,6 +82,7 @@ def _write_alone(target: Classes, part: Part, axes: tuple[AxisReading, AxisReadi
         if box[0].start < box[0].stop and box[1].start < box[1].stop:
             start = (cell.z.start - cell.halo[0], cell.y.start - cell.halo[1])
             write_classes(target, box, [Source(cell.values, start, axes)])
+        del cell  # or it would live until the next is complete, beside the cells that the next row begins
 
 
 def _write_together(target: Classes, members: Sequence[_Slabs]) -> None:

@@ -144,4 +144,5 @@ def predict_case(window: Window, volume: Volume) -> NDArray[np.float32]:
         for sums in (z_sums[z, None, None], y_sums[y, None], x_sums):
             values /= sums
         result[:, z, y] = values
+        del cell, values  # or they would live until the next is complete
     return result

@@ -17,6 +17,7 @@ Source: own (arithmetic); the network is that of 2018 §2.1.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -24,6 +25,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from nnbox.network.precision import half_type
+from nnbox.network.stretches import in_stretches
 from nnbox.network.unet import NEGATIVE_SLOPE, NORM_EPSILON, ConvBlock, UNet
 from nnbox.records.precision import Precision
 
@@ -65,12 +67,20 @@ class Forward:
         result = torch.empty((len(maps), self.classes, maps[0, 0].numel()))
         width = max(1, PIECE_VALUES // max(self.classes, maps.shape[1]))
         for rows, target in zip(_rows(maps), result, strict=True):
-            for first in range(0, len(rows), width):
+            self._answer(rows, target, width)
+        return result.view(len(maps), self.classes, *maps.shape[2:])
+
+    def _answer(self, rows: Tensor, target: Tensor, width: int) -> None:
+        """Write the softmax of (voxels, features) into (classes, voxels), ``width`` voxels at a time."""
+
+        def answer(pieces: range) -> None:
+            for first in range(pieces.start * width, min(pieces.stop * width, len(rows)), width):
                 scores = self._head @ rows[first : first + width].float().t()
                 scores -= scores.amax(dim=0)
                 scores.exp_()
                 torch.div(scores, scores.sum(dim=0), out=target[:, first : first + width])
-        return result.view(len(maps), self.classes, *maps.shape[2:])
+
+        in_stretches(answer, math.ceil(len(rows) / width))
 
     def _features(self, maps: Tensor) -> Tensor:
         skips = []
@@ -165,22 +175,42 @@ def _normalise_and_rectify(rows: Tensor, scale: Tensor, shift: Tensor) -> None:
     voxels, features = rows.shape
     height = max(1, min(voxels, PIECE_VALUES // features))
     near = rows[:height].float().mean(dim=0)
-    # An operand of the piece's own shape is read faster than one row that torch has to repeat.
-    piece, spread = torch.empty((height, features)), near.expand(height, -1).contiguous()
+    parts = torch.split(rows, height)
     totals = torch.zeros((2, features), dtype=torch.float64)
-    for part in torch.split(rows, height):
-        count = len(part)
-        centred = torch.sub(part, spread[:count], out=piece[:count])
-        totals[0] += centred.sum(dim=0)
-        totals[1] += centred.square_().sum(dim=0)
+    for sums in _piece_sums(parts, near):  # one after the other, whoever made them
+        totals += sums
     offset, square = totals / voxels
     factor = scale.double() / torch.sqrt((square - offset**2).clamp_(min=0) + NORM_EPSILON)
+    # An operand of the piece's own shape is read faster than one row that torch has to repeat.
     constant = (shift - (near + offset) * factor).float().expand(height, -1).contiguous()
-    spread.copy_(factor.float().expand(height, -1))
-    for part in torch.split(rows, height):
-        count = len(part)
-        found = torch.addcmul(constant[:count], part.float(), spread[:count], out=piece[:count])
-        part.copy_(F.leaky_relu_(found, NEGATIVE_SLOPE))
+    spread = factor.float().expand(height, -1).contiguous()
+
+    def finish(numbers: range) -> None:
+        piece = torch.empty((height, features))
+        for part in parts[numbers.start : numbers.stop]:
+            count = len(part)
+            found = torch.addcmul(constant[:count], part.float(), spread[:count], out=piece[:count])
+            part.copy_(F.leaky_relu_(found, NEGATIVE_SLOPE))
+
+    in_stretches(finish, len(parts))
+
+
+def _piece_sums(parts: Sequence[Tensor], near: Tensor) -> Tensor:
+    """Return float64 (pieces, 2, features): the sums of a piece's columns, less ``near``, and of their squares."""
+    height, features = parts[0].shape
+    found = torch.zeros((len(parts), 2, features), dtype=torch.float64)
+    spread = near.expand(height, -1).contiguous()
+
+    def add_up(numbers: range) -> None:
+        piece = torch.empty((height, features))
+        for number in numbers:
+            count = len(parts[number])
+            centred = torch.sub(parts[number], spread[:count], out=piece[:count])
+            found[number, 0] = centred.sum(dim=0)
+            found[number, 1] = centred.square_().sum(dim=0)
+
+    in_stretches(add_up, len(parts))
+    return found
 
 
 def _upsampling_weight(up: nn.Module, kind: torch.dtype) -> Tensor:

@@ -1,5 +1,7 @@
 """Slabs against everything in memory: the labels are the same, bit for bit in float32, and memory is what was said."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -170,3 +172,22 @@ def test_memory_is_what_the_walk_says(interpolated):
     assert cells.live_values == 0
     assert not cells._below
     assert not cells._before
+
+
+def test_nothing_that_is_complete_is_held_while_a_network_is_asked(monkeypatch):
+    given_away, held = [], []
+
+    def noted(cell):
+        given_away.append(weakref.ref(cell.values))
+        return cell
+
+    def answer(batch):
+        held.append(sum(values() is not None for values in given_away))
+        return Fields(3)(batch)
+
+    monkeypatch.setattr(module, "sweep", lambda *words, **named: map(noted, sweep(*words, **named)))
+    shape, patch = (12, 24, 40), (4, 8, 6)
+    asked = Window(answers=[answer], classes=3, patch_size=patch, mirror_axes=(), device=CPU)
+    label_map([Part(asked, volume(shape), None)], shape)
+    assert len(given_away) > 1
+    assert max(held) == 0
