@@ -39,7 +39,17 @@ _TOLD_TO_END = frozenset({TERMINATED, -signal.SIGTERM})
 
 @dataclass(slots=True, eq=False)
 class _Hand:
-    """A process at work."""
+    """A process at work.
+
+    Attributes:
+        process: that trains.
+        turn: what it trains.
+        device: where.
+        rest: of a line that it has not written to its end yet.
+        failed: how its work failed, by its own words.
+        stopped: whether it was told to end because there are too many.
+        crowded: whether one beside it was lost, so that it may be lost for the same reason.
+    """
 
     process: subprocess.Popen[bytes]
     turn: Turn
@@ -47,6 +57,7 @@ class _Hand:
     rest: bytes = b""
     failed: Failed | Refused | None = None
     stopped: bool = False
+    crowded: bool = False
 
 
 @dataclass(slots=True)
@@ -170,8 +181,30 @@ class Crew:
             self.hands.remove(hand)
             _close(hand)
             self.agenda.end(hand.turn, done=code == 0)
-        if code and not (hand.stopped and code in _TOLD_TO_END):
+        if code and not (hand.stopped and code in _TOLD_TO_END) and not self._make_room(hand, code):
             raise _error(hand, code)
+
+    def _make_room(self, lost: _Hand, code: int) -> bool:
+        """Train fewer at once where one of several that were only tried out was lost, most often for want of memory.
+
+        Returns whether that is so; the network is on the agenda again.
+        """
+        (name, fold), device = lost.turn.place, lost.device
+        here = [hand for hand in self.hands if hand.device == device]
+        room = self._room(device, name)
+        ran_out = isinstance(lost.failed, Failed) and code == ResourceError.exit_code
+        if room.is_fixed or not (here or lost.crowded) or not (ran_out or code == -signal.SIGKILL):
+            return False
+        room.halve(len(here) + 1)
+        for hand in here:
+            hand.crowded = True
+        self.context.journal.warn(
+            "fewer_side_by_side",
+            f"{_error(lost, code)} {device.name} trained {len(here) + 1} networks at once; it is begun anew, with at "
+            f"most {room.wanted} of {name} at once.",
+            {"configuration": name, "fold": fold, "side_by_side": room.wanted},
+        )
+        return True
 
     def _heed(self, hand: _Hand, line: str) -> None:
         news = read_news(line)

@@ -21,19 +21,25 @@ class SideBySide:
         most: never more.
         wanted: what to run now.
         settled: whether that is the last word.
+        is_fixed: whether the number was asked for.
         rates: steps per second of all together, by how many they were.
     """
 
     most: int
     wanted: int = 1
     settled: bool = False
+    is_fixed: bool = False
     rates: dict[int, float] = field(default_factory=dict)
     _seconds: list[float] = field(default_factory=list)
 
     @staticmethod
     def fixed(count: int) -> SideBySide:
         """Return what tries nothing out."""
-        return SideBySide(most=count, wanted=count, settled=True)
+        return SideBySide(most=count, wanted=count, settled=True, is_fixed=True)
+
+    def halve(self, running: int) -> None:
+        """Settle for half of so many: one of them was lost for want of memory."""
+        self.wanted, self.settled = max(1, min(self.wanted, running) // 2), True
 
     def measure(self, seconds_per_step: float, running: int, peak_bytes: int | None, memory_bytes: int | None) -> None:
         """Take the step time of a network that was begun last.

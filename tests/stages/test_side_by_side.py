@@ -130,6 +130,43 @@ def test_side_by_side_gives_the_bytes_of_one_after_the_other(tiny_options, tmp_p
     assert listener.text.count("is trained already") == 3
 
 
+@pytest.fixture
+def tried_out(tiny_options, monkeypatch):
+    """Options of two networks that share a CPU as those of a card do whose room is tried out; one of them is killed."""
+    monkeypatch.setattr(
+        SideBySide, "fixed", staticmethod(lambda count: SideBySide(most=count, wanted=count, settled=True))
+    )
+    monkeypatch.setenv("NNBOX_FAULT_POINT", "training step@3d_fullres/fold_1:1:alone")
+    return dataclasses.replace(tiny_options, folds=(0, 1), parallel=2, until=Until.TRAIN)
+
+
+def test_a_network_that_is_killed_beside_others_is_trained_again_with_fewer_at_once(tried_out, listener, monkeypatch):
+    def hear(severity, sentence):
+        listener(severity, sentence)
+        if "at most 1 of 3d_fullres at once" in sentence:
+            monkeypatch.delenv("NNBOX_FAULT_POINT")
+
+    train(tried_out, hear)
+    assert "3d_fullres fold 1 was killed by SIGKILL" in listener.text
+    assert {f"fold_{fold}" for fold in range(2)} == {
+        path.parent.name for path in tried_out.output.glob("training/*/*/weights.safetensors")
+    }
+
+
+def test_a_network_that_is_killed_alone_too_ends_the_run(tried_out, listener):
+    with pytest.raises(ResourceError, match="3d_fullres fold 1 was killed by SIGKILL"):
+        train(tried_out, listener)
+    assert 1 <= listener.text.count("at most 1 of 3d_fullres at once") <= 2
+
+
+def test_half_of_those_that_were_too_many_is_the_last_word():
+    room = SideBySide(most=16, wanted=8)
+    room.halve(6)
+    assert (room.wanted, room.settled) == (3, True)
+    room.halve(1)
+    assert room.wanted == 1
+
+
 def test_what_a_network_cannot_write_ends_the_run_with_the_reason(tiny_options, listener):
     folder = tiny_options.output / "training" / "3d_fullres"
     folder.mkdir(parents=True)
