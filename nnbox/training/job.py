@@ -12,6 +12,7 @@ from nnbox.recipes import RECIPES, Recipe
 from nnbox.records.codec import encode
 from nnbox.records.engine import EngineWishes
 from nnbox.records.plan import ConfigurationPlan, Plan
+from nnbox.records.precision import Precision
 from nnbox.rules.schedule import ScheduleState, first_laid_out_state, first_state
 from nnbox.training.store import check_previous
 
@@ -80,6 +81,10 @@ class TrainingJob:
         if self.laid_out_epochs is not None:
             return first_laid_out_state(self.schedule, self.laid_out_epochs)
         return first_state(self.schedule)
+
+    def in_float32(self) -> TrainingJob:
+        """Return the job as it is computed after a breakdown; its digest is another's, so it names no checkpoint."""
+        return replace(self, engine=replace(self.engine, precision=Precision.FLOAT32))
 
     def digest(self) -> str:
         """Digest of everything that decides the weights; a checkpoint is continued only by a job with the same.

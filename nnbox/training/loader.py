@@ -59,6 +59,7 @@ class WorkerPool:
         """
         self._count, self._tell = count, tell
         self._workers: list[_Worker] = []
+        self._given_up = False
 
     def __enter__(self) -> Self:
         return self
@@ -78,13 +79,15 @@ class WorkerPool:
                 batch it was making; or none could be started.
         """
         index = first
-        while True:
+        while not self._given_up:
             try:
                 with closing(self._batches(plan, index, last)) as made:  # type: ignore[type-var]
                     for batch in made:
                         index += 1
                         yield batch
             except _LostError as error:
+                if self._given_up:  # a feed's thread finds the workers ended that the training's thread has ended
+                    return
                 place = plan.unit if error.batch is None else _place(plan, error.batch)
                 if self._count == 1:
                     raise ResourceError(f"{place}: {error}, though it worked alone. {_REMEDY}") from None
@@ -125,8 +128,17 @@ class WorkerPool:
                 worker.process.join()
         self._workers = []
 
+    def give_up(self) -> None:
+        """Want no more batches, for good: the workers end at once, and so does, at its next batch, who reads from them.
+
+        For when this process must end within seconds. Another thread may be reading: the pipes are left to `close`.
+        """
+        self._given_up = True
+        for worker in self._workers:
+            worker.process.kill()
+
     def abandon(self) -> None:
-        """End the workers at once, whatever they are doing: for when this process must end within seconds."""
+        """End the workers at once, whatever they are doing; others are started when batches are asked for again."""
         for worker in self._workers:
             worker.process.kill()
         self.close()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -25,7 +27,7 @@ from nnbox.training.feed import DeviceBatch, open_feed
 from nnbox.training.job import TrainingJob, require_trainable
 from nnbox.training.learner import Learner
 from nnbox.training.loader import WorkerPool
-from nnbox.training.progress import EpochRecord, Report, Setback, StepTimer, write_progress
+from nnbox.training.progress import EpochRecord, Report, Setback, StepTimer, told, write_progress
 from nnbox.training.steadiness import BreakdownError, on_host, require_steady, settle, taken_up
 
 CHECKPOINT_SHARE = 0.05
@@ -65,16 +67,13 @@ def train_fold(
         PlanError: the plan must not be trained.
         DataError: a prepared case is missing or damaged, or a previous-stage prediction must not be used.
         ChangedRunError: the folder holds the checkpoint of another job.
-        TrainingError: the loss is not finite for long, in float32 too; or a sample could not be made.
+        TrainingError: the loss is not finite for long, in float32; or a sample could not be made.
         ResourceError: a worker was killed, the device's memory does not suffice, or the disk is full.
     """
     require_trainable(job)
+    with WorkerPool(job.workers) if pool is None else nullcontext(pool) as used:
+        learner, progress = _trained(partial(_attempt, job, report, used, (pace, may_write)))
     with arithmetic(job):
-        learner, progress = _resume(job, report)
-        progress.pace, progress.may_write = pace, may_write
-        if progress.schedule.finished is None:
-            with WorkerPool(job.workers) if pool is None else nullcontext(pool) as used:
-                learner, progress = _finish(job, (learner, progress), report, used)
         may_write()
         digest = write_tensors(job.folder / WEIGHTS_NAME, learner.weights())
     return FoldResult(
@@ -116,27 +115,49 @@ class _Progress:
             self.schedule = continue_for(self.schedule, recipe, self.pace())
 
 
-def _finish(
-    job: TrainingJob, state: tuple[Learner, _Progress], report: Callable[[Report], None], pool: WorkerPool
+def _trained(
+    attempt: Callable[[BreakdownError | None], tuple[Learner, _Progress] | BreakdownError],
 ) -> tuple[Learner, _Progress]:
     """Train to the end; should it break down, once more from the last checkpoint on, in float32. Source: own."""
-    learner, progress = state
-    report(learner.engine)
-    try:
-        _run(job, learner, progress, report, pool)
-    except BreakdownError as error:
-        if progress.full_precision:
-            raise
-        pace, may_write = progress.pace, progress.may_write
-        may_write()
-        learner, progress = _resume(job, report, full_precision=True)
-        progress.pace, progress.may_write = pace, may_write
-        where = f"after epoch {progress.schedule.epoch}" if progress.schedule.epoch else "at the start"
-        sentence = f"{error} Now once more in float32 from the last saved state, {where}."
-        report(Setback(configuration=job.configuration.name, fold=job.fold, sentence=sentence))
+    found = attempt(None)
+    if isinstance(found, BreakdownError):
+        gc.collect()  # nothing refers to the first learner any more: the second one finds its memory
+        torch.cuda.empty_cache()
+        found = attempt(found)
+    if isinstance(found, BreakdownError):
+        raise found
+    return found
+
+
+def _attempt(
+    job: TrainingJob,
+    report: Callable[[Report], None],
+    pool: WorkerPool,
+    bounds: tuple[Callable[[], int] | None, Callable[[], None]],
+    broken: BreakdownError | None,
+) -> tuple[Learner, _Progress] | BreakdownError:
+    """Train from the last checkpoint on, in float32 after a breakdown; return a breakdown that float32 may mend.
+
+    It is returned, not raised: a traceback would keep the learner and all its memory.
+    """
+    bounds[1]()
+    with arithmetic(job if broken is None else job.in_float32()):
+        learner, progress = _resume(job, report, full_precision=broken is not None)
+        progress.pace, progress.may_write = bounds
+        if progress.schedule.finished is not None:
+            return learner, progress
+        if broken is not None:
+            where = f"after epoch {progress.schedule.epoch}" if progress.schedule.epoch else "at the start"
+            sentence = f"{broken} Now once more in float32 from the last saved state, {where}."
+            report(Setback(configuration=job.configuration.name, fold=job.fold, sentence=sentence))
+            _save(job, learner, progress, now=True)  # who continues knows of it
         report(learner.engine)
-        _save(job, learner, progress, now=True)  # who continues knows of it
-        _run(job, learner, progress, report, pool)
+        try:
+            _run(job, learner, progress, report, pool)
+        except BreakdownError as error:
+            if learner.engine.precision is Precision.FLOAT32:
+                raise
+            return error.with_traceback(None)
     return learner, progress
 
 
@@ -168,7 +189,7 @@ def _run(
                 with whole(), suppress(LostClaimError):  # what ends it is to be told all the same
                     _save(job, learner, progress, now=True)
             finally:
-                pool.abandon()
+                pool.give_up()
             raise
 
 
@@ -200,8 +221,8 @@ def _epoch(
         rate=rate_of_step(progress.schedule, recipe, recipe.iterations_per_epoch - 1),
         training_loss=training_loss,
         validation_loss=validation_loss,
-        training_average=_told(schedule.training_average),
-        validation_average=_told(schedule.validation_average),
+        training_average=told(schedule.training_average),
+        validation_average=told(schedule.validation_average),
         dice=dice,
         seconds=round(time.perf_counter() - started, 3),
         left_out=left_out,
@@ -235,10 +256,10 @@ def _resume(
     found = read_checkpoint(job.folder, job.digest(), tell)
     if found is None:
         state = _Progress(schedule=job.first_state(), full_precision=full_precision)
-        return _learner(job, full_precision=full_precision), state
+        return Learner(job, settle_engine(job.in_float32() if full_precision else job)), state
     record, tensors = found
     full_precision |= record.full_precision
-    learner = _learner(job, full_precision=full_precision)
+    learner = Learner(job, settle_engine(job.in_float32() if full_precision else job))
     learner.load(tensors, record.loss_scaling)
     write_progress(job.folder / PROGRESS_NAME, record.history)
     losses = taken_up(record.losses, job, learner.device)
@@ -249,11 +270,6 @@ def _resume(
         judged_from=len(losses),
         full_precision=full_precision,
     )
-
-
-def _learner(job: TrainingJob, *, full_precision: bool) -> Learner:
-    settled = replace(job, engine=replace(job.engine, precision=Precision.FLOAT32)) if full_precision else job
-    return Learner(job, settle_engine(settled))
 
 
 def _save(job: TrainingJob, learner: Learner, progress: _Progress, *, now: bool = False) -> None:
@@ -282,9 +298,3 @@ def _save(job: TrainingJob, learner: Learner, progress: _Progress, *, now: bool 
     )
     progress.saved_at = time.monotonic()
     progress.saving_seconds = progress.saved_at - started
-
-
-def _told(average: float | None) -> float:
-    if average is None:
-        raise ValueError("a moving average is missing after an epoch")
-    return average

@@ -137,3 +137,10 @@ def write_progress(path: Path, history: Sequence[EpochRecord]) -> None:
         dice = ("" if value is None else f"{value:.6f}" for value in record.dice)
         writer.writerow((*(getattr(record, name) for name in COLUMNS), *dice, record.seconds))
     atomic_write_text(path, text.getvalue())
+
+
+def told(average: float | None) -> float:
+    """Return a moving average of an epoch that is over."""
+    if average is None:
+        raise ValueError("a moving average is missing after an epoch")
+    return average

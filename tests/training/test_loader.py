@@ -13,8 +13,10 @@ from itertools import islice
 
 import numpy as np
 import pytest
+import torch
 
 from nnbox.errors import DataError, ResourceError, TrainingError
+from nnbox.training.ahead import Ahead
 from nnbox.training.draw import drawn_cases, sampling_plan
 from nnbox.training.loader import WorkerPool
 from nnbox.training.sample import Sampler
@@ -204,6 +206,20 @@ def test_an_interruption_amid_a_batch_ends_the_workers_and_is_not_hidden(job, mo
         with pytest.raises(interruption):
             next(pool.batches(sampling_plan(job), 0, 1000))
         assert wait_until_gone(pids)
+
+
+def test_workers_that_are_given_up_while_a_thread_reads_are_not_missed(job):
+    """An interruption on a GPU: the thread that is ahead is amid a batch when the training's ends the workers."""
+    said = []
+    with WorkerPool(2, said.append) as pool:
+        ahead = Ahead(pool.batches(sampling_plan(job), 0, 100_000), torch.device("cpu"), 1)
+        next(ahead)
+        pids = [worker.process.pid for worker in pool._workers]
+        pool.give_up()
+        list(ahead)  # those that were ready, and then no more
+        assert wait_until_gone(pids)
+        assert [worker.process.pid for worker in pool._workers if worker.process.pid not in pids] == []
+    assert said == []
 
 
 _PARENT = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import gc
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import torch
 from safetensors.numpy import load_file
 
 from nnbox.errors import TrainingError
+from nnbox.records.engine import EngineWishes
+from nnbox.records.precision import Precision
 from nnbox.rules.steadiness import LOOK_STEPS, MOST_IN_A_ROW
 from nnbox.training.checkpoint import read_checkpoint, write_checkpoint
 from nnbox.training.draw import sampling_plan
@@ -133,8 +136,8 @@ def fill(job, value):
 
 @pytest.fixture
 def breaking(spoilt):
-    """A job, and the ear that spoils its images once the first epoch is done; what it heard is in its list."""
-    job, told = spoilt(12, ()), []
+    """A job in bf16, and the ear that spoils its images once the first epoch is done; what it heard is in its list."""
+    job, told = dataclasses.replace(spoilt(12, ()), engine=EngineWishes(precision=Precision.BF16)), []
 
     def listen(news):
         told.append(news)
@@ -156,6 +159,33 @@ def test_a_breakdown_means_going_back_once_and_then_the_end_with_the_curves_kept
         assert [row["epoch"] for row in csv.DictReader(stream)] == ["1"]
     record, _ = read_checkpoint(job.folder, job.digest(), told.append)
     assert (record.full_precision, record.schedule.epoch) == (True, 1)
+
+
+def test_a_breakdown_in_float32_is_the_end_at_once(breaking):
+    job, listen, told = breaking
+    with pytest.raises(TrainingError, match="in epoch 2 the loss"):
+        train_fold(dataclasses.replace(job, engine=EngineWishes()), report=listen)
+    assert setbacks(told) == []
+
+
+def test_the_second_learner_finds_the_memory_of_the_first(breaking):
+    job, listen, _ = breaking
+    gc.collect()
+    before, alive = learners(), []
+
+    def count(news):
+        listen(news)
+        if isinstance(news, Setback):
+            alive.append(learners() - before)
+
+    with pytest.raises(TrainingError):
+        train_fold(job, report=count)
+    assert alive == [1]
+
+
+def learners():
+    """Return how many there are."""
+    return sum(type(found) is Learner for found in gc.get_objects())
 
 
 def test_a_training_that_gets_over_it_in_float32_is_finished(breaking):
