@@ -15,6 +15,7 @@ import re
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -74,10 +75,7 @@ def main() -> None:
 
 def measure(row: Any, place: Any) -> dict[str, Any]:
     """Run a row and return its entry; what cannot be measured says why, and does not end the others."""
-    import torch
     from gpu_rows import Measured, NotMeasured
-
-    from nnbox.errors import NnboxError
 
     needs = 1.0 if place.quick else row.needs_seconds
     reason, found = "", Measured(ours=[])
@@ -88,8 +86,9 @@ def measure(row: Any, place: Any) -> dict[str, Any]:
             found = row.work(place)
         except NotMeasured as error:
             reason = str(error)
-        except (torch.OutOfMemoryError, NnboxError, ImportError) as error:
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        except Exception as error:
+            traceback.print_exc()
+            reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
         finally:
             place.forget_peak()
     theirs = median(found.theirs) if found.theirs else None

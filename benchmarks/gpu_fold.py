@@ -31,6 +31,7 @@ def main() -> None:
         job(plan, arguments.home, device=arguments.device, workers=1, cases=arguments.cases), fold=arguments.fold
     )
     warm_up = 3
+    own = replace(own, epochs=1, iterations=warm_up + 2 * arguments.steps)  # no batch of a validation in between
     on_card = torch.device(arguments.device).type == "cuda"
     with our_step(own) as step, feed(own, warm_up + 2 * arguments.steps) as batches:
         for _ in range(warm_up):

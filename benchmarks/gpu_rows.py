@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -268,6 +268,7 @@ def _our_epoch(place: GpuPlace, plan: StepPlan) -> tuple[float, dict[str, float]
     """Return the seconds of an epoch as trained; and of one on batches that are ready, with how busy the card was."""
     count, warm_up = place.amounts.epoch, place.amounts.warm_up
     own = job(plan, place.home(plan), device=place.device, workers=_workers(place), cases=place.amounts.cases)
+    own = replace(own, epochs=1, iterations=warm_up + count)  # no batch of a validation among them
     with our_step(own) as step:
         with feed(own, warm_up + count) as made, Utilisation(place) as busy:
             for _ in range(warm_up):

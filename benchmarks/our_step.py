@@ -33,7 +33,7 @@ class OurStep:
         there = DeviceBatch(
             image=batch.image.to(device, non_blocking=True), labels=batch.labels.to(device, non_blocking=True)
         )
-        self.learner.gradients(there)
+        self.learner.judge(self.learner.gradients(there))
         self.learner.step(RATE)
 
 

@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -27,6 +28,8 @@ from torch import Tensor
 
 from nnbox.records.engine import EngineWishes
 from nnbox.records.precision import Precision
+from nnbox.training.arithmetic import arithmetic
+from nnbox.training.job import TrainingJob
 from nnbox.training.learner import Learner
 
 _PLANS = {"hippocampus": HIPPOCAMPUS, "tiny": tiny(HIPPOCAMPUS)}
@@ -47,7 +50,13 @@ def _theirs(plan: StepPlan, folder: Path, *, deep: bool) -> TrainerStep:
 
 
 def _ours(plan: StepPlan, folder: Path, precision: str) -> Learner:
-    return Learner(job(plan, folder, device="cpu", engine=EngineWishes(precision=Precision(precision))))
+    return Learner(_job(plan, folder, precision))
+
+
+def _job(plan: StepPlan, folder: Path, precision: str) -> TrainingJob:
+    """Return what a training on a CPU is given: there it is always deterministic."""
+    own = job(plan, folder, device="cpu", engine=EngineWishes(precision=Precision(precision)))
+    return replace(own, deterministic=True)
 
 
 def _tensors(plan: StepPlan, count: int, *, deep: bool) -> list[tuple[Tensor, list[Tensor]]]:
@@ -61,14 +70,16 @@ def _tensors(plan: StepPlan, count: int, *, deep: bool) -> list[tuple[Tensor, li
 def _steps(plan: StepPlan, folder: Path, kind: str, precision: str, rounds: str) -> dict[str, list[float]]:
     deep = kind == "deep"
     theirs, ours = _theirs(plan, folder, deep=deep), _ours(plan, folder, precision)
+    product = _job(plan, folder, precision)
     own, made = batches(plan, 2), _tensors(plan, 2, deep=deep)
     found: dict[str, list[float]] = {name: [] for name in ("theirs", "ours", "theirs_cpu", "ours_cpu")}
     for step in range(int(rounds) + _WARM_UP):
         began = _clocks()
         theirs.take(*made[step % 2])
         between = _clocks()
-        ours.gradients(own[step % 2])
-        ours.step(3e-4)
+        with arithmetic(product):
+            ours.judge(ours.gradients(own[step % 2]))
+            ours.step(3e-4)
         ended = _clocks()
         if step >= _WARM_UP:
             for name, before, after in (("theirs", began, between), ("ours", between, ended)):
@@ -125,7 +136,7 @@ def _peak(plan: StepPlan, folder: Path, who: str, precision: str) -> dict[str, f
     else:
         learner = _ours(plan, folder, precision)
         for _ in range(2):
-            learner.gradients(made[0])
+            learner.judge(learner.gradients(made[0]))
             learner.step(3e-4)
     return {"before_mb": before, "peak_mb": _resident("VmHWM")}
 
