@@ -145,8 +145,9 @@ def read_checkpoint(
         link_or_copy(before, path)
     if found[0].job_sha256 != job_sha256:
         raise ChangedRunError(
-            f"the checkpoint in {folder} belongs to a training with other cases, options or rules. "
-            "What to do: repeat the command as it was, use another output, or add --restart."
+            f"the checkpoint in {folder} belongs to a training with other cases, options or rules, or on another kind "
+            "of device. What to do: repeat the command as it was, on another device with the --precision and "
+            "--augmentation that it was begun with, use another output, or add --restart."
         )
     return found
 
