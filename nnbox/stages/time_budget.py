@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from nnbox.errors import RecordError, ResourceError
-from nnbox.records.codec import encode, read_record, write_record
+from nnbox.errors import ResourceError
+from nnbox.records.codec import encode, write_record
 from nnbox.records.time_budget import BudgetLayout, NetworkLayout
 from nnbox.rules.time_budget import (
     LEAST_STEPS,
@@ -25,11 +25,12 @@ from nnbox.rules.time_budget import (
 from nnbox.stages.budget_clock import BudgetClock, open_clock
 from nnbox.stages.budget_reserve import MARGIN, margin_seconds, reserved_seconds
 from nnbox.stages.context import Context
+from nnbox.stages.continued import continued_layout, trained_share
 from nnbox.stages.costs import Costs
 from nnbox.stages.job import Job
 from nnbox.stages.probing import measure
 from nnbox.stages.projection import duration
-from nnbox.training.checkpoint import RECORD_NAME, CheckpointRecord
+from nnbox.training.checkpoint import discard_checkpoint
 from nnbox.training.job import TrainingJob
 from nnbox.training.loader import WorkerPool
 
@@ -195,25 +196,16 @@ class TimeBudget:
         return NetworkCost(
             step_seconds=self._costs.step[name],
             other_seconds=self._costs.start[name] + self._costs.opening.get(name, 0.0) + cases * self._costs.case[name],
-            left=1.0 - self._progress(place),
+            left=1.0 - (trained_share(self._context.workspace.fold(*place)) or 0.0),
         )
-
-    def _progress(self, place: Place) -> float:
-        """Return the share of a network's schedule that its checkpoint holds."""
-        checkpoint = self._context.workspace.fold(*place) / RECORD_NAME
-        try:
-            return min(0.99, read_record(checkpoint, CheckpointRecord).schedule.progress or 0.0)
-        except (RecordError, OSError):
-            return 0.0
 
     def _laid_out(self, work: TrainingJob, cost: NetworkCost, layout: NetworkLayout, steps: int) -> LaidOut:
         path = self._context.workspace.network_layout(work.configuration.name, work.fold)
-        if cost.left < 1.0:
-            try:
-                layout = replace(layout, iterations=read_record(path, NetworkLayout).iterations)
-            except (RecordError, OSError):
+        if trained_share(work.folder) is not None:
+            if (continued := continued_layout(path, layout)) is None:
                 self._context.journal.warn("damaged", f"{path} cannot be read; this network is trained from the start")
-                (work.folder / RECORD_NAME).unlink(missing_ok=True)
+                discard_checkpoint(work.folder)
+            layout = continued or layout
         write_record(path, layout)
         name, now = work.configuration.name, self._clock.now
         until = now() + self._costs.start[name] + cost.left * steps * cost.step_seconds

@@ -9,15 +9,19 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from nnbox.errors import ResourceError, UsageError
+from nnbox.recipes import RECIPES
 from nnbox.records.codec import read_record
 from nnbox.records.dataset import Label
 from nnbox.records.events import Event, read_events
 from nnbox.records.results import FoldResult
-from nnbox.records.time_budget import BudgetLayout
+from nnbox.records.time_budget import BudgetLayout, NetworkLayout
+from nnbox.rules.schedule import first_laid_out_state
 from nnbox.stages.budget_clock import BudgetClock, seconds_before
 from nnbox.stages.budget_reserve import margin_seconds, reserved_seconds
+from nnbox.stages.continued import trained_share
 from nnbox.stages.costs import Costs, EndingCosts
 from nnbox.stages.options import TrainOptions, Until, parse_time_budget
 from nnbox.stages.report import write_report
@@ -25,6 +29,7 @@ from nnbox.stages.status import read_status
 from nnbox.stages.time_budget import Pacer, TimeBudget
 from nnbox.stages.train import train
 from nnbox.stages.workspace import Workspace
+from nnbox.training.checkpoint import BEFORE_NAME, RECORD_NAME, CheckpointRecord, write_checkpoint
 
 MOMENT = datetime.fromisoformat("2026-03-01T12:00:00+01:00")
 
@@ -256,6 +261,62 @@ def test_what_is_left_may_be_given_more_time_and_what_is_trained_is_kept(budgete
     kept, other = _results(budgeted.output)
     assert kept == first[0]
     assert other.epochs * other.iterations_per_epoch > 1.5 * kept.epochs * kept.iterations_per_epoch
+
+
+def _interrupted_within_the_first_epoch(options, monkeypatch):
+    passed = []
+
+    def interrupt(*_):
+        passed.append(1)
+        if len(passed) == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("nnbox.training.loop.reached", interrupt)
+        train(options, lambda *_: None)
+
+
+def test_what_was_stopped_within_its_first_epoch_goes_on_with_another_budget(budgeted, made_up_costs, monkeypatch):
+    options = replace(budgeted, folds=(0,), until=Until.TRAIN, time_budget_seconds=20.0)
+    _interrupted_within_the_first_epoch(options, monkeypatch)
+    workspace = Workspace(budgeted.output)
+    begun = read_record(workspace.network_layout("3d_fullres", 0), NetworkLayout)
+    checkpoint = read_record(workspace.fold("3d_fullres", 0) / RECORD_NAME, CheckpointRecord)
+    assert (checkpoint.schedule.progress, len(checkpoint.losses)) == (0.0, 1)
+    made_up_costs.seconds_per_look = 3.0
+    train(replace(options, time_budget_seconds=32.0), lambda *_: None)
+    assert read_record(workspace.time_budget, BudgetLayout).iterations > begun.iterations
+    assert [result.iterations_per_epoch for result in _results(budgeted.output)] == [begun.iterations]
+
+
+@pytest.mark.parametrize("damaged", [(RECORD_NAME,), (RECORD_NAME, BEFORE_NAME)])
+def test_a_damaged_checkpoint_counts_as_training_takes_it(tmp_path, damaged):
+    state = first_laid_out_state(RECIPES["2019"], 4)
+    for share in (0.25, 0.5):
+        write_checkpoint(
+            tmp_path,
+            {"one": torch.ones(1)},
+            job_sha256="0" * 64,
+            schedule=replace(state, epoch=int(4 * share), progress=share),
+            history=(),
+            loss_scaling=None,
+        )
+    assert trained_share(tmp_path) == 0.5
+    for name in damaged:
+        (tmp_path / name).write_text("{")
+    assert trained_share(tmp_path) == (0.25 if len(damaged) == 1 else None)
+
+
+def test_without_the_layout_it_was_begun_with_a_network_is_trained_from_the_start(
+    budgeted, made_up_costs, monkeypatch, listener
+):
+    options = replace(budgeted, folds=(0,), until=Until.TRAIN, time_budget_seconds=20.0)
+    _interrupted_within_the_first_epoch(options, monkeypatch)
+    Workspace(budgeted.output).network_layout("3d_fullres", 0).unlink()
+    made_up_costs.seconds_per_look = 3.0
+    train(options, listener)
+    assert "layout.json cannot be read; this network is trained from the start" in listener.text
+    assert len(_results(budgeted.output)) == 1
 
 
 def test_every_configuration_is_measured_on_copies_that_change_nothing(tiny, tmp_path, monkeypatch, listener):
