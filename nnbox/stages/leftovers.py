@@ -11,12 +11,13 @@ from pathlib import Path
 
 from nnbox.files import PART
 from nnbox.stages.places import PROBE
+from nnbox.stages.workspace import PROBED
 
 QUIET_SECONDS = 60.0
 """What was written to within this time is left alone, whatever the lock says: some network file systems have none."""
 UNPACKED = ".model-"
 """How the name of a folder begins in which a run unpacks a model."""
-_HALF_WRITTEN = (PART, PROBE, UNPACKED)
+_HALF_WRITTEN = (PART, PROBE, PROBED, UNPACKED)
 LOCK = ".writers"
 _NOT_OURS = "previous-runs"
 

@@ -78,7 +78,7 @@ def measure(
         works: a training of each configuration.
     """
     costs = Costs()
-    folder = context.workspace.probe
+    folder = context.workspace.probe(context.journal.run or "alone")
     shutil.rmtree(folder, ignore_errors=True)
     allowed = min(max(_SHARE * budget_seconds, _LEAST_SECONDS), _MOST_SECONDS)
     try:

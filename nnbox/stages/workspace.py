@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+PROBED = ".probe-"
+"""How the name of a folder begins in which a run measures what training costs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
@@ -99,10 +102,9 @@ class Workspace:
         """How trainings were laid out for a time budget, and what was measured for it."""
         return self.root / "time_budget.json"
 
-    @property
-    def probe(self) -> Path:
-        """What is trained for a moment to measure it, and removed."""
-        return self.root / "prepared" / ".probe"
+    def probe(self, run: str) -> Path:
+        """What one run trains for a moment to measure it, and removes."""
+        return self.root / "prepared" / f"{PROBED}{run}"
 
     @property
     def previous(self) -> Path:

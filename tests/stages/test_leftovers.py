@@ -9,7 +9,7 @@ from nnbox.stages.leftovers import LOCK, QUIET_SECONDS, remove_half_written, swe
 def make(folder, *, age):
     """A file of every kind that is left half written, and files that are whole, all so old."""
     left = [folder / "a" / ".part-01ab-weights.safetensors", folder / ".write-test-7", folder / ".model-x" / "m.json"]
-    left += [folder / ".part-02cd-model" / "plan.json"]
+    left += [folder / ".part-02cd-model" / "plan.json", folder / "prepared" / ".probe-03ef" / "2d" / "random"]
     kept = [folder / "a" / "weights.safetensors", folder / ".lock", folder / "previous-runs" / "1" / ".part-01-x"]
     for path in (*left, *kept):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -23,7 +23,7 @@ def make(folder, *, age):
 def test_what_nobody_has_written_to_for_a_minute_is_removed(tmp_path):
     left, kept, now = make(tmp_path, age=QUIET_SECONDS)
     removed = remove_half_written(tmp_path, now=now)
-    assert len(removed) == 4
+    assert len(removed) == 5
     assert not any(path.exists() for path in left)
     assert all(path.exists() for path in kept)
     assert not (tmp_path / ".part-02cd-model").exists()
