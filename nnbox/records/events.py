@@ -23,6 +23,7 @@ class Event:
         severity: None for news.
         facts: what a program may want to know, by name.
         run: name of the run that wrote it; several may share a log.
+        after_seconds: how long that run went on by then, on a clock that never jumps; None where it was not told.
     """
 
     time: datetime
@@ -31,6 +32,7 @@ class Event:
     severity: Severity | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     run: str | None = None
+    after_seconds: float | None = None
 
     def line(self) -> str:
         """Return the event as one line of JSON, without an end of line."""
@@ -39,6 +41,8 @@ class Event:
             entry["severity"] = self.severity.value
         if self.run is not None:
             entry["run"] = self.run
+        if self.after_seconds is not None:
+            entry["after_seconds"] = round(self.after_seconds, 1)
         entry["sentence"] = self.sentence
         if self.facts:
             entry["facts"] = dict(self.facts)
@@ -57,6 +61,7 @@ def parse_event(line: str) -> Event | None:
             severity=None if severity is None else Severity(severity),
             facts=dict(entry.get("facts", {})),
             run=None if entry.get("run") is None else str(entry["run"]),
+            after_seconds=None if entry.get("after_seconds") is None else float(entry["after_seconds"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -1,7 +1,7 @@
 """How much of a time budget is used, over all starts of the command, and when the run is to end.
 
-The log tells what earlier starts took. A start that was killed counts up to its last event, which is an epoch old at
-most. Starts that had no budget do not count.
+The log tells what earlier starts took, on a clock that never jumps: the time of day may be set while a run works. A
+start that was killed counts up to its last event, which is an epoch old at most. Starts without a budget do not count.
 """
 
 from __future__ import annotations
@@ -73,10 +73,8 @@ def open_clock(context: Context, options: TrainOptions, now: Callable[[], float]
     place = [root.resolve() for root in roots].index(context.root.resolve()) if len(roots) > 1 else 0
     folder = context.workspace.root
     folders = [folder.parent / root.name for root in roots] if len(roots) > 1 else [folder]
-    logs = [read_events(Workspace(item).log) for item in folders]
-    running = _running_seconds(context, options, opened)
-    asked = (datetime.now().astimezone() - timedelta(seconds=running)).replace(microsecond=0)
-    used = sum(seconds_before(log, asked) for log in logs) + running
+    running = 0.0 if options.asked_at is None else opened - options.asked_at
+    used = seconds_of_others([read_events(Workspace(item).log) for item in folders], context.journal.run) + running
     share = (options.time_budget_seconds - used) / (len(roots) - place)
     return BudgetClock(
         budget_seconds=options.time_budget_seconds,
@@ -87,27 +85,33 @@ def open_clock(context: Context, options: TrainOptions, now: Callable[[], float]
     )
 
 
-def _running_seconds(context: Context, options: TrainOptions, opened: float) -> float:
-    """Return how long this start of the command runs: since it was asked for, else since its log began."""
-    if options.asked_at is not None:
-        return opened - options.asked_at
-    starts = [event.time for event in read_events(context.workspace.log) if event.event == START]
-    return max(0.0, (datetime.now().astimezone() - starts[-1]).total_seconds()) if starts else 0.0
+def seconds_of_others(logs: Sequence[Sequence[Event]], own: str | None) -> float:
+    """Return how long other runs with a time budget went on, each to its last event.
+
+    No time of day is looked at: every event says how long its run went on by then, and their order is that of the log.
+    Runs that are at work at the same time count once.
+
+    Args:
+        logs: of the tasks, in the order in which a run does them.
+        own: the run that does not count.
+    """
+    reached: dict[str, float] = {}
+    return sum(_length(log, own, reached) for log in logs)
 
 
-def seconds_before(events: Sequence[Event], moment: datetime) -> float:
-    """Return how long starts with a time budget ran before a moment, by their first and last events."""
-    total, first, last = 0.0, None, None
+def _length(events: Sequence[Event], own: str | None, reached: dict[str, float]) -> float:
+    """Return what a log adds, and note how far each of its runs came."""
+    counted: set[str] = set()
+    places: dict[str, float] = {}
+    length = 0.0
     for event in events:
-        if event.time >= moment:
-            break
-        if event.event == START:
-            total += _between(first, last)
-            budgeted = (event.facts.get("options") or {}).get(_OPTION) is not None
-            first = event.time if budgeted else None
-        last = event.time
-    return total + _between(first, last)
-
-
-def _between(first: datetime | None, last: datetime | None) -> float:
-    return 0.0 if first is None or last is None else max(0.0, (last - first).total_seconds())
+        run, after = event.run, event.after_seconds
+        if run is None or run == own or after is None:
+            continue
+        if event.event == START and (event.facts.get("options") or {}).get(_OPTION) is not None:
+            counted.add(run)
+        if run in counted:
+            places[run] = places.get(run, length) + max(0.0, after - reached.get(run, 0.0))
+            reached[run] = max(after, reached.get(run, 0.0))
+            length = max(length, places[run])
+    return length

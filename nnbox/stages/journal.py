@@ -35,6 +35,7 @@ class Journal:
         listener: called with the severity (None for news) and the sentence of an event.
         steps_told: say steps, too; False where a live view shows them.
         run: name of the run that writes; several may share a log.
+        began: when that run began, on the clock of ``time.monotonic``; every event then tells how long after it is.
         told: when a step of each subject was last said.
     """
 
@@ -42,6 +43,7 @@ class Journal:
     listener: Listener = field(default=_nobody)
     steps_told: bool = True
     run: str | None = None
+    began: float | None = None
     told: dict[str, float] = field(default_factory=dict, compare=False)
 
     def say(self, event: str, sentence: str, facts: Mapping[str, Any] | None = None) -> None:
@@ -77,6 +79,7 @@ class Journal:
             severity=severity,
             facts=facts or {},
             run=self.run,
+            after_seconds=None if self.began is None else time.monotonic() - self.began,
         )
         try:
             _append(self.path, f"{entry.line()}\n".encode(errors="backslashreplace"))

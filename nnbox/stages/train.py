@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -105,6 +106,7 @@ def train(options: TrainOptions, listener: Listener, *, steps_told: bool = True)
     Raises:
         NnboxError: with the exit code of what went wrong; see `nnbox.errors`.
     """
+    options = replace(options, asked_at=time.monotonic() if options.asked_at is None else options.asked_at)
     recipe = recipe_of(options)
     output = options.output or options.input / "nnbox"
     roots = find_tasks(options.input)
@@ -130,7 +132,7 @@ def train(options: TrainOptions, listener: Listener, *, steps_told: bool = True)
             for root in roots:
                 workspace = Workspace(output / root.name if len(roots) > 1 else output)
                 workspace.root.mkdir(parents=True, exist_ok=True)
-                journal = Journal(workspace.log, listener, steps_told, seat.run)
+                journal = Journal(workspace.log, listener, steps_told, seat.run, options.asked_at)
                 context = open_context(root, workspace, journal, worker_count(options.workers))
                 at_the_end.callback(context.claims.close)
                 contexts.append(context)
@@ -154,7 +156,7 @@ def _end(
     output = Workspace(contexts[0].workspace.root.parent if len(contexts) > 1 else contexts[0].workspace.root)
     left = [outcome for outcome in ended if outcome.left is not None]
     if not left:
-        journal = Journal(output.log, first.listener, run=first.run)
+        journal = Journal(output.log, first.listener, run=first.run, began=first.began)
         with ending_recorded(journal):
             _submit(output, ended, journal)
     for context in contexts:

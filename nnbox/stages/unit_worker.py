@@ -49,7 +49,7 @@ def carry_out(order: TrainingOrder) -> None:
         NnboxError: see `nnbox.stages.training.train_units`.
     """
     workspace = Workspace(order.output)
-    journal = Journal(workspace.log, _hear, order.steps_told, order.run)
+    journal = Journal(workspace.log, _hear, order.steps_told, order.run, order.options.asked_at)
     context = open_context(order.root, workspace, journal, order.workers)
     job = _job(context, order)
 

@@ -21,7 +21,7 @@ _PACKAGE = Path(nnbox.__file__).parent
 # Where the time of day is read, and what for. A new place is a decision: may what it does depend on a clock that jumps?
 _SHOWN = {
     "console.py": "when a run will be over",
-    "stages/budget_clock.py": "how long earlier starts took, which only the log knows",
+    "stages/budget_clock.py": "when a run is to end",
     "stages/claims.py": "since when something is claimed",
     "stages/inspect.py": "when the page was made",
     "stages/journal.py": "when an event happened",
