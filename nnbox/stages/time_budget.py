@@ -132,7 +132,7 @@ class TimeBudget:
         """Lay out a network that is trained now.
 
         Raises:
-            ResourceError: at the first network of a start: the time that is left does not even suffice for
+            ResourceError: nothing is trained or begun yet, and the time that is left does not even suffice for
                 `LEAST_STEPS` steps of every network.
         """
         own = (work.configuration.name, work.fold)
@@ -213,22 +213,35 @@ class TimeBudget:
         return LaidOut(replace(work, iterations=layout.iterations, laid_out_epochs=layout.epochs), pacer)
 
     def _complain(self, missing_seconds: float, networks: int) -> None:
-        """Refuse a budget that is too small before anything is trained; later there is only a warning."""
+        """Refuse a budget that is too small before anything is trained or begun; later there is only a warning.
+
+        What is trained is not to be held back for a start that is late: it becomes a model all the same.
+        """
         clock = self._clock
         needed = clock.budget_seconds + missing_seconds
         words = duration_words(60 * math.ceil(1.02 * needed / 60))
-        if not self._begun:
+        if not self._begun and not self._has_work():
             raise ResourceError(
                 f"the time budget of {duration_words(clock.budget_seconds)} does not suffice: "
                 f"{duration(clock.used_seconds)} are used, and {networks} networks of {LEAST_STEPS} steps, "
                 "which is the least, with all that follows "
                 f"take {duration(missing_seconds)} more than is left. What to do: repeat the command with at least "
-                f"--time-budget {words} (networks that are trained are kept), or ask for fewer with --folds or "
+                f"--time-budget {words} or ask for fewer with --folds or "
                 "--configurations."
             )
         self._context.journal.warn(
-            "late", f"time is short: the run will end about {duration(missing_seconds)} after its budget"
+            "late",
+            f"time is short: what is left is trained for the least, {LEAST_STEPS} steps of a network, and the run will "
+            f"end about {duration(missing_seconds)} after its budget. What to do for more: stop the run and repeat the "
+            f"command with more than --time-budget {words}",
         )
+
+    def _has_work(self) -> bool:
+        """Whether any network is trained or begun, by this start or an earlier one."""
+        workspace, folds = self._context.workspace, range(len(self._job.folds.validation))
+        places = [(name, fold) for name in self._job.configurations for fold in folds]
+        trained = any(workspace.fold_result(*place).exists() for place in places)
+        return trained or any(trained_share(workspace.fold(*place)) is not None for place in places)
 
     def _tell(self, networks: int, layout: tuple[int, int, int], reserved: dict[str, float]) -> None:
         """Write the layout down; say it once, at the first network."""

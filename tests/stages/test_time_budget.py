@@ -19,7 +19,7 @@ from nnbox.records.events import Event, read_events
 from nnbox.records.results import FoldResult
 from nnbox.records.time_budget import BudgetLayout, NetworkLayout
 from nnbox.rules.schedule import first_laid_out_state
-from nnbox.stages.budget_clock import BudgetClock, seconds_before
+from nnbox.stages.budget_clock import BudgetClock, open_clock, seconds_of_others
 from nnbox.stages.budget_reserve import margin_seconds, reserved_seconds
 from nnbox.stages.continued import trained_share
 from nnbox.stages.costs import Costs, EndingCosts
@@ -114,21 +114,52 @@ def test_a_time_budget_excludes_a_schedule_of_ones_own(tmp_path):
             TrainOptions(input=tmp_path, time_budget_seconds=60.0, **other)
 
 
-def _event(seconds, name="epoch", budget=None):
-    facts = {"options": {"time_budget_seconds": budget}} if name == "start" else {}
-    return Event(time=MOMENT + timedelta(seconds=seconds), event=name, sentence="", facts=facts)
+def _start(run, budget=None, after=0.0):
+    return _event(run, after, "start", {"options": {"time_budget_seconds": budget}})
 
 
-def test_earlier_starts_with_a_budget_count_from_their_first_to_their_last_event():
+def _event(run, after, name="epoch", facts=None):
+    """An event of a run, so many seconds after its beginning; the time of day jumps about."""
+    day = MOMENT + timedelta(hours=int(5 * after) % 7 - 3)
+    return Event(time=day, event=name, sentence="", facts=facts or {}, run=run, after_seconds=after)
+
+
+def test_earlier_starts_with_a_budget_count_to_their_last_event_whatever_the_time_of_day():
     log = [
-        *(_event(0, "start"), _event(50)),  # without a budget
-        *(_event(100, "start", 60.0), _event(110), _event(130)),
-        *(_event(500, "start", 90.0), _event(507)),
-        *(_event(900, "start", 90.0), _event(901)),
+        *(_start("free"), _event("free", 50.0)),  # without a budget
+        *(_start("a", 60.0, after=3.0), _event("a", 10.0), _event("a", 30.0)),
+        *(_start("b", 90.0), _event("b", 7.0)),
+        *(_start("own", 90.0), _event("own", 1.0)),
+        Event(time=MOMENT, event="said by a run without a name", sentence=""),
     ]
-    assert seconds_before(log, MOMENT + timedelta(seconds=900)) == 37
-    assert seconds_before(log, MOMENT + timedelta(seconds=5000)) == 38
-    assert seconds_before((), MOMENT) == 0
+    assert seconds_of_others([log], "own") == 37
+    assert seconds_of_others([log], "next") == 38
+    assert seconds_of_others([()], "own") == 0
+
+
+def test_the_tasks_of_a_run_count_one_after_the_other():
+    first = [_start("a", 60.0), _event("a", 20.0), _start("b", 60.0), _event("b", 2.0)]
+    second = [_start("a", 60.0, after=20.0), _event("a", 50.0), _start("b", 60.0, after=2.0), _event("b", 9.0)]
+    assert seconds_of_others([first, second], "own") == 59
+
+
+def test_runs_that_work_at_the_same_time_count_once():
+    log = [_start("a", 60.0), _event("a", 10.0), _start("b", 60.0)]
+    log += [event for second in range(1, 21) for event in (_event("a", 10.0 + second), _event("b", float(second)))]
+    assert seconds_of_others([log], "own") == 30
+
+
+def test_a_clock_that_was_set_forward_takes_nothing_from_the_budget(tmp_path):
+    """The start that opens the clock wrote events from a day later than its last one."""
+    workspace = Workspace(tmp_path)
+    log = [_start("a", 60.0), _event("a", 20.0), _start("own", 60.0), _event("own", 5.0)]
+    log[-2:] = [replace(event, time=MOMENT - timedelta(days=1)) for event in log[-2:]]
+    workspace.log.write_text("".join(f"{event.line()}\n" for event in log))
+    context = SimpleNamespace(workspace=workspace, journal=SimpleNamespace(run="own"), root=tmp_path)
+    options = SimpleNamespace(time_budget_seconds=60.0, asked_at=994.0, input=tmp_path)
+    clock = open_clock(context, options, Clock())
+    assert clock.used_seconds == 26
+    assert clock.left_seconds == 34
 
 
 def test_a_network_is_paced_by_its_own_epochs():
@@ -163,7 +194,7 @@ def test_a_run_ends_with_an_archive_and_every_rate_at_its_end_and_says_so(budget
     assert record.case_seconds["3d_fullres"] >= 0.5  # never below what was measured first
     assert not _warnings(out)
     assert set(record.reserved_seconds) >= {"choosing", "the model", "predicting", "the report"}
-    assert not workspace.probe.exists()
+    assert not list(out.rglob(".probe-*"))
     write_report(workspace, budgeted.input)
     page = " ".join(workspace.report.read_text().split())
     assert "laid out for a time budget of 38s for the whole run" in page
@@ -289,6 +320,19 @@ def test_what_was_stopped_within_its_first_epoch_goes_on_with_another_budget(bud
     assert [result.iterations_per_epoch for result in _results(budgeted.output)] == [begun.iterations]
 
 
+def test_a_start_that_is_late_goes_on_with_the_least_steps_once_a_network_is_begun(
+    budgeted, made_up_costs, monkeypatch, listener
+):
+    options = replace(budgeted, folds=(0,), until=Until.TRAIN, time_budget_seconds=20.0)
+    _interrupted_within_the_first_epoch(options, monkeypatch)
+    made_up_costs.seconds_per_look = 3.0
+    train(replace(options, until=None, time_budget_seconds=6.0), listener)
+    assert Workspace(options.output).submission("Task01_Tiny").is_file()
+    (event,) = [event for event in _warnings(options.output) if "the least, 40 steps" in event.sentence]
+    assert "What to do for more: stop the run" in event.sentence
+    assert list(_last_rates(options.output)) == [pytest.approx(1e-6)]
+
+
 @pytest.mark.parametrize("damaged", [(RECORD_NAME,), (RECORD_NAME, BEFORE_NAME)])
 def test_a_damaged_checkpoint_counts_as_training_takes_it(tmp_path, damaged):
     state = first_laid_out_state(RECIPES["2019"], 4)
@@ -331,6 +375,9 @@ def test_every_configuration_is_measured_on_copies_that_change_nothing(tiny, tmp
         planning_memory_gb=0.0015,
         workers=0,
     )
+    other = Workspace(options.output).probe("another") / "2d" / "file"  # of a run that measures at the same time
+    other.parent.mkdir(parents=True)
+    other.write_text("being measured")
     found = []
     monkeypatch.setattr("nnbox.stages.time_budget.TimeBudget.lay_out", lambda self, *_: found.append(self) or _stop())
     with pytest.raises(StopError):
@@ -345,7 +392,8 @@ def test_every_configuration_is_measured_on_copies_that_change_nothing(tiny, tmp
     assert all(seconds > 0 for seconds in (*measured, *single, ending.report))
     assert ending.drawings > 1  # else the report could not be written
     assert ending.test_cases >= 1
-    assert not Workspace(options.output).probe.exists()
+    assert [path.name for path in options.output.rglob(".probe-*")] == [".probe-another"]
+    assert other.read_text() == "being measured"
     assert not list(options.output.glob("training/**/*.safetensors"))
     assert not list(options.output.glob("validation/**/*.npz"))
 
