@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from nnbox.geometry import Grid, Placement
 from nnbox.imaging.io import read_image, write_labels
-from nnbox.inference.manner import less_on_card
-from nnbox.network.device import CardFullError, free_card_bytes
+from nnbox.inference.manner import Manner
 from nnbox.records.codec import digest
 from nnbox.records.dataset import Case
 from nnbox.stages.context import Context, TakenIn
 from nnbox.stages.ensemble import Ensemble, PredictionSettings, PreparedImage
+from nnbox.stages.full_card import Asked, answered
 from nnbox.stages.memory import settle
 from nnbox.stages.overlap import Steps, overlapped
 from nnbox.stages.receipts import Unit
@@ -108,26 +108,20 @@ class _Steps:
         Raises:
             CardFullError: nothing is left to hold back.
         """
-        while True:
-            try:
-                return self._ensemble.label(read.prepared)
-            except CardFullError as error:
-                full = error
-            case, device = read.waiting.case.name, self._ensemble.device
-            manner = less_on_card(self._ensemble.manner)
-            if manner is None:
-                shape = " x ".join(map(str, read.prepared.grid.shape_vox))
-                raise CardFullError(
-                    f"{case} ({shape} voxels) does not fit on the card with everything held back; {full}. What to do: "
-                    f"end what else uses the card ({free_card_bytes(device) / 1e9:.1f} GB are free now); use --device "
-                    f"cpu; use fewer --folds; or leave the case out with --exclude {case}."
-                )
+        case = read.waiting.case.name
+        asked = Asked(
+            case=case,
+            shape_vox=read.prepared.grid.shape_vox,
+            device=self._ensemble.device,
+            remedy=f"use fewer --folds; or leave the case out with --exclude {case}",
+        )
+
+        def ask(manner: Manner) -> NDArray[np.unsignedinteger]:
             self._ensemble.manner = manner
-            self._journal.warn(
-                "card_full",
-                f"{case}: {full}; it is begun anew with {manner.held_back()[-1]}",
-                {"case": case, "held_back": list(manner.held_back())},
-            )
+            return self._ensemble.label(read.prepared)
+
+        labels, _ = answered(ask, self._ensemble.manner, asked, self._journal)
+        return labels
 
     def write(self, labelled: _Labelled) -> _Written:
         started = time.monotonic()

@@ -7,12 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nnbox.files import digest_file
 from nnbox.inference.export import labels_on_prepared, probabilities_on_crop, store_probabilities
+from nnbox.inference.manner import Manner
+from nnbox.network.device import card_errors
 from nnbox.records.plan import ConfigurationPlan
 from nnbox.records.prepared import PreviousPrediction
 from nnbox.stages.context import Context
+from nnbox.stages.full_card import Asked, answered
 from nnbox.stages.job import Job
 from nnbox.stages.members import Member, load_member
 from nnbox.stages.preprocess import preparation_digest
@@ -45,11 +49,11 @@ def validate(
     started = time.monotonic()
     weights = {fold: context.workspace.weights(configuration.name, fold)}
     member = load_member(plan, configuration, weights, job.device, mirroring=True)
-    seen = folds.training(fold)
+    seen, manner = folds.training(fold), Manner()
     for unit, case in waiting:
         may_write()
         began = time.monotonic()
-        _predict(context, job, member, _Origin(fold=fold, seen=seen, case=case))
+        manner = _predict(context, job, (member, manner), _Origin(fold=fold, seen=seen, case=case))
         context.receipts.write(unit, seconds=time.monotonic() - began)
     seconds = time.monotonic() - started
     context.journal.say(
@@ -88,12 +92,22 @@ def validation_unit(context: Context, job: Job, configuration: ConfigurationPlan
     return Unit(name=f"validation/{name}/{case}", version=VERSION, inputs=inputs, outputs=tuple(outputs))
 
 
-def _predict(context: Context, job: Job, member: Member, origin: _Origin) -> None:
+def _predict(context: Context, job: Job, how: tuple[Member, Manner], origin: _Origin) -> Manner:
+    """Predict one case; return the manner in which the card had room for it."""
+    member, manner = how
     configuration, workspace, case = member.configuration, context.workspace, origin.case
     store = workspace.store(configuration.store)
     placement = load_prepared(store, case).placement
     previous = load_previous(workspace.previous, case) if configuration.previous is not None else None
-    probabilities = member.predict(np.array(load_image(store, case)), previous)
+    image = np.array(load_image(store, case))
+
+    def ask(manner: Manner) -> NDArray[np.float32]:
+        with card_errors(job.device):
+            return member.at(manner).predict(image, previous)
+
+    remedy = "or use a card with more memory; the same command continues with this case"
+    asked = Asked(case=case, shape_vox=image.shape[1:], device=job.device, remedy=remedy)
+    probabilities, manner = answered(ask, manner, asked, context.journal)
     on_crop = probabilities_on_crop(probabilities, placement, configuration.resampling)
     store_probabilities(workspace.validation(configuration.name, case), on_crop)
     if (second := job.second_stage(configuration)) is not None:
@@ -103,3 +117,4 @@ def _predict(context: Context, job: Job, member: Member, origin: _Origin) -> Non
             case=case, configuration=configuration.name, model_folds=(origin.fold,), trained_on=origin.seen
         )
         write_previous(workspace.previous, labels, side)
+    return manner

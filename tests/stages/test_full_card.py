@@ -5,6 +5,7 @@ The error is torch's own, raised where a card would raise it; the networks compu
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -13,10 +14,12 @@ import torch
 
 from nnbox.imaging.io import read_labels
 from nnbox.inference.label_map import label_map
+from nnbox.inference.predict import predict_case
 from nnbox.network.device import CardFullError
-from nnbox.stages import ensemble
-from nnbox.stages.options import PredictOptions
+from nnbox.stages import ensemble, members
+from nnbox.stages.options import PredictOptions, Until
 from nnbox.stages.predict import predict
+from nnbox.stages.train import train
 from nnbox.synthesize.files import write_volume
 
 MESSAGE = "CUDA out of memory. Tried to allocate 20.00 GiB."
@@ -69,3 +72,23 @@ def test_when_nothing_is_left_to_hold_back_the_error_has_the_numbers(options, li
         assert words in str(caught.value)
     assert len(_warnings(options("full").output)) == 3
     assert not list(options("full").output.glob("predictions/*.nii.gz"))
+
+
+def test_less_is_asked_of_a_card_that_is_full_when_validation_cases_are_predicted(tiny_options, listener, monkeypatch):
+    def limited(window, volume):
+        if window.effort.samples > samples or window.effort.remember:
+            raise torch.OutOfMemoryError(f"{MESSAGE}\nmore that nobody needs to read")
+        return predict_case(window, volume)
+
+    monkeypatch.setattr(members, "predict_case", limited)
+    options = dataclasses.replace(tiny_options, folds=(0,), until=Until.TRAIN)
+    samples = 0
+    with pytest.raises(CardFullError, match=r"does not fit on the card.*Tried to allocate 20.00 GiB.*--device cpu"):
+        train(options, listener)
+    assert not list(options.output.glob("validation/**/*.npz"))
+    samples = 1
+    before = len(_warnings(options.output))
+    train(options, listener)
+    assert len(list(options.output.glob("validation/**/*.npz"))) == 1
+    held_back = [entry["facts"]["held_back"][-1] for entry in _warnings(options.output)[before:]]
+    assert held_back == ["one tile to a pass", "no answer remembered"]
