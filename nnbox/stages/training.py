@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from nnbox.network.device import peak_card_bytes
+from nnbox.network.device import Device, peak_card_bytes
 from nnbox.records.codec import encode, write_record
 from nnbox.records.engine import Engine
 from nnbox.stages.agenda import Agenda, Turn
@@ -53,7 +53,7 @@ def train_units(context: Context, job: Job, schedule: Schedule) -> None:
         TrainingError: a training broke down.
         ResourceError: see `Projection.require_sensible`; or other runs had all there was to train.
     """
-    devices, at_once = job.devices or (job.device,), job.options.parallel
+    devices, at_once = _devices(context, job), job.options.parallel
     projection = Projection(
         plan=job.plan,
         units=schedule.units,
@@ -68,6 +68,17 @@ def train_units(context: Context, job: Job, schedule: Schedule) -> None:
     else:
         Crew(context, job, agenda, findings).work()
     agenda.require_work()
+
+
+def _devices(context: Context, job: Job) -> tuple[Device, ...]:
+    """Return where networks are trained: with a time budget on the first device; says which others stay idle."""
+    devices = job.devices or (job.device,)
+    if job.options.time_budget_seconds is None or len(devices) == 1:
+        return devices
+    idle = ", ".join(device.name for device in devices[1:])
+    sentence = f"--time-budget trains one network after the other, on {devices[0].name}; idle: {idle}"
+    context.journal.warn("idle_devices", sentence)
+    return devices[:1]
 
 
 def _has_one_place(job: Job, schedule: Schedule) -> bool:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from nnbox.errors import ResourceError, UsageError
+from nnbox.network.device import Device
 from nnbox.recipes import RECIPES
 from nnbox.records.codec import read_record
 from nnbox.records.dataset import Label
@@ -19,6 +20,7 @@ from nnbox.records.events import Event, read_events
 from nnbox.records.results import FoldResult
 from nnbox.records.time_budget import BudgetLayout, NetworkLayout
 from nnbox.rules.schedule import first_laid_out_state
+from nnbox.stages import training
 from nnbox.stages.budget_clock import BudgetClock, open_clock, seconds_of_others
 from nnbox.stages.budget_reserve import margin_seconds, reserved_seconds
 from nnbox.stages.continued import trained_share
@@ -400,3 +402,16 @@ def test_every_configuration_is_measured_on_copies_that_change_nothing(tiny, tmp
 
 def _stop():
     raise StopError
+
+
+def test_cards_that_a_budget_leaves_idle_are_named():
+    """Without a card: the choice itself, on made-up ones."""
+    cards = tuple(Device(name=f"cuda:{index}", description="made up", memory_bytes=1) for index in range(3))
+    said = []
+    context = SimpleNamespace(journal=SimpleNamespace(warn=lambda event, sentence: said.append((event, sentence))))
+    for budget, expected in ((None, cards), (60.0, cards[:1])):
+        job = SimpleNamespace(devices=cards, device=cards[0], options=SimpleNamespace(time_budget_seconds=budget))
+        assert training._devices(context, job) == expected
+    ((event, sentence),) = said
+    assert event == "idle_devices"
+    assert sentence.endswith("on cuda:0; idle: cuda:1, cuda:2")
