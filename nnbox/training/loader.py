@@ -184,11 +184,22 @@ class WorkerPool:
             for worker in self._workers:
                 worker.connection.send_bytes(json.dumps(STOP).encode())
             for worker in self._workers:
-                while (header := receive_header(worker.connection)) != STOPPED:
+                while (header := self._next_header(worker)) != STOPPED:
                     if "image" in header:
                         receive_arrays(worker.connection, header)
         except (EOFError, OSError):
-            self.close()  # a worker is lost; whoever reads from it hears of it first
+            self.abandon()  # a worker is lost, or hung; whoever reads from it hears of it first
+
+    @staticmethod
+    def _next_header(worker: _Worker) -> Any:
+        """Receive what a worker says next.
+
+        Raises:
+            TimeoutError: it has said nothing for too long.
+        """
+        if not worker.connection.poll(patience_seconds()):
+            raise TimeoutError
+        return receive_header(worker.connection)
 
     def _lost(self, worker: _Worker, batch: int | None) -> _LostError:
         worker.process.join(_JOIN_SECONDS)

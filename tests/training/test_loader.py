@@ -184,6 +184,20 @@ def test_a_hung_worker_counts_as_lost(job, monkeypatch):
     assert "gave no batch for 0.5 seconds (NNBOX_WORKER_SECONDS) and counts as hung" in told[0]
 
 
+def test_a_unit_that_is_left_early_does_not_wait_for_a_hung_worker_for_ever(job, monkeypatch):
+    with WorkerPool(0) as none, WorkerPool(2) as pool:
+        batches = pool.batches(sampling_plan(job), 0, 40)
+        next(batches)
+        pids = [worker.process.pid for worker in pool._workers]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        monkeypatch.setenv("NNBOX_WORKER_SECONDS", "0.5")
+        batches.close()
+        assert all(gone(pid) for pid in pids)
+        monkeypatch.setenv("NNBOX_WORKER_SECONDS", "600")
+        assert_same(take(pool, sampling_plan(job)), take(none, sampling_plan(job)))
+
+
 def test_closing_the_pool_ends_its_processes(job):
     with WorkerPool(2) as pool:
         batches = pool.batches(sampling_plan(job), 0, 1000)
