@@ -6,7 +6,7 @@
 #   make env   (first time)              -      1.0*
 #   make lint types                      1      0.3*
 #   make smoke                           4      2.3*
-#   make smoke-budget                    7      not measured (6 by construction)
+#   make smoke-budget (not in CI)        7      not measured on idle cores
 #   make test                           15      7.1*
 #   make image-test                     10      3.0
 #   make real  (not in CI)              30     31*  before its CT part was cut from five folds to two; since: not measured

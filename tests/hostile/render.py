@@ -18,8 +18,8 @@ Each row starts `entrypoint.py` as a process of its own, held to 4 GiB of privat
 address space would count what torch's libraries reserve and never touch) and to 60 seconds. It must end with the exit
 code, print all of the words (the case or file, the value, what to do), show no traceback, and leave the input as it
 was, byte for byte. A refused `inspect`, `evaluate` or `check-submission` writes nothing at all; a refused `train` or
-`predict` leaves in its output folder that it ran (`log.jsonl`, `.presence.json`; `.lock`, `.writers` and `claims`, let go) and
-nothing else. Exit code 0 is a documented tolerance: the input is used, with a warning where the words say so.
+`predict` leaves in its output folder that it ran (`log.jsonl`, `.presence.json`; `.lock`, `.writers` and `claims`, let
+go) and nothing else. Exit code 0 is a documented tolerance: the input is used, with a warning where the words say so.
 
 `inspect` and `train` tell every problem of a data set in one pass. A row has one, so that it is seen to be told.
 """
