@@ -56,7 +56,7 @@ def test_a_full_disk_ends_a_run_with_5_and_the_same_command_goes_on(runs, large_
 
 def test_a_full_disk_at_export_ends_predict_with_5_and_the_same_command_goes_on(runs, large_data, model, tmp_path):
     words = ("predict", "--input", large_data, "--output", tmp_path, "--model", model, "--device", "cpu")
-    is_told(runs(*words, file_bytes=500), 5, "smoke_00", "What to do")
+    is_told(runs(*words, file_bytes=2500), 5, "smoke_00", "What to do")
     assert not list((tmp_path / "predictions").iterdir())
     again = runs(*words)
     assert again.code == 0, again.said

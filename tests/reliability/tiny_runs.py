@@ -118,10 +118,14 @@ def processes_of(session: int) -> tuple[str, ...]:
 
 
 def artefacts(out: Path) -> dict[str, str]:
-    """Return the digest of every file that a run leaves, but for those that tell of time; receipts without theirs."""
+    """Return the digest of every file that a run leaves, but for those that tell of time; receipts without theirs.
+
+    What a killed run left half-written stays for a minute, and does not count.
+    """
     found = {}
     for path in sorted(out.rglob("*")):
-        if not path.is_file() or path.name in _PASSING:
+        half = any(part.startswith(".part-") for part in path.relative_to(out).parts)
+        if not path.is_file() or path.name in _PASSING or half:
             continue
         name = path.relative_to(out).as_posix()
         if name.startswith("receipts/"):
