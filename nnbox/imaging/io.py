@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbox.errors import ResourceError
 from nnbox.files import atomic_path
 from nnbox.geometry import Grid
 from nnbox.imaging.header import FindingKind, ImageHeader, ImageReadError, refused, whole_numbers
+from nnbox.imaging.integrity import file_findings
 from nnbox.imaging.itk import ending_of, header_of, volume_of, write_volume
 from nnbox.imaging.stored import Stored, is_nifti, read_stored
 from nnbox.records.endings import PICTURE_ENDINGS
@@ -153,6 +155,7 @@ def write_labels(path: Path, labels: NDArray[np.integer], grid: Grid) -> None:
 
     Raises:
         ImageReadError: an ending that cannot be written, or values that the format cannot hold.
+        ResourceError: the file could not be written whole; SimpleITK's own writer says nothing of a full disk.
         ValueError: the shape is not the grid's, or a value is negative.
     """
     if labels.shape != grid.shape_vox or labels.min(initial=0) < 0:
@@ -165,3 +168,8 @@ def write_labels(path: Path, labels: NDArray[np.integer], grid: Grid) -> None:
         raise refused(path, f"{ending} cannot hold a 3D label map", "a 2D grid", "write .nii.gz")
     with atomic_path(path) as temporary:
         write_volume(temporary, stored, grid, ending)
+        for finding in file_findings(temporary):
+            raise ResourceError(
+                f"{path}: the label map was not written whole ({finding.what}); its disk may be full. What to do: free "
+                "some space, then run the same command again."
+            )

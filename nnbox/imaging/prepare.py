@@ -107,7 +107,7 @@ def _prepared(
     image: NDArray[np.float32], labels: NDArray[np.int16] | None, mask: NDArray[np.bool_], plan: Plan, way: _Way
 ) -> PreparedArrays:
     shape_vox, apart = way.placement.prepared_shape_vox, way.separate_axis
-    _require_memory(len(image), way.placement)
+    require_memory(len(image), way.placement)
     resampled = resample_image(image, shape_vox, separate_axis=apart)
     resampled_mask = resample_labels(mask.view(np.uint8), shape_vox, order=0, separate_axis=apart).view(np.bool_)
     normalize(resampled, plan.normalizations, resampled_mask, out=resampled)
@@ -120,7 +120,7 @@ def _prepared(
     )
 
 
-def _require_memory(channels: int, placement: Placement) -> None:
+def require_memory(channels: int, placement: Placement) -> None:
     """Refuse a spacing that makes an image larger than the memory, before any is taken.
 
     Raises:

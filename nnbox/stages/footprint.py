@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from nnbox.geometry import Placement, Shape3
 from nnbox.imaging.memory import SourceSize, checking_bytes, prepared_bytes, reading_bytes, writing_bytes
+from nnbox.imaging.prepare import require_memory
 from nnbox.inference.export import separate_axis_back
 from nnbox.inference.footprint import SweepSize, sweep_bytes
 from nnbox.inference.manner import Manner
@@ -78,9 +79,15 @@ class CaseFootprint:
 
 
 def case_footprint(source: SourceSize, networks: Networks, manner: Manner) -> CaseFootprint:
-    """Add up a case; where an image is cropped it needs less."""
+    """Add up a case; where an image is cropped it needs less.
+
+    Raises:
+        ResourceError: the plan's spacing makes an image that is larger than the memory.
+    """
     plan, named = networks.plan, [networks.plan.configuration(name) for name in networks.efforts]
     placements = {item.name: source.placement(plan, item) for item in named}
+    for placement in placements.values():
+        require_memory(len(plan.channels), placement)  # else the walk over its tiles takes for ever, too
     label_bytes = networks.label_bytes
     labels = label_bytes * source.voxels
     sums = _sweeps_bytes(networks, placements, manner)
