@@ -33,6 +33,7 @@ def test_a_process_whose_memory_runs_out_says_so_and_is_no_bug(tiny_options):
         fold=0,
         device=choose_device("cpu"),
         workers=0,
+        at_once=1,
     )
     words = [sys.executable, "-c", _STARVING]
     done = subprocess.run(words, input=dumps(order), capture_output=True, text=True, timeout=120, check=False)
