@@ -101,12 +101,16 @@ def test_a_wide_network_is_announced_as_well(place):
 _OPEN = pytest.mark.xfail(reason="the same small prediction peaks at 534 or at 612 MB", strict=False)
 
 
-@_OPEN
-def test_the_number_a_refusal_names_suffices_and_is_kept_to(tight, needed_gb):
+def test_the_number_a_refusal_names_suffices(tight, needed_gb):
     assert tight.watched.exit_code == 0, tight.watched.output
-    assert tight.watched.peak_bytes <= float(needed_gb) * 1e9
+    assert tight.announced["peak_bytes"] <= float(needed_gb) * 1e9
     assert tight.announced["held_back"][-1] == "waiting sums in 16 bits"
     assert tight.announced["limit_bytes"] == int(float(needed_gb) * 1e9)
+
+
+@_OPEN
+def test_a_limit_is_kept_to(tight, needed_gb):
+    assert tight.watched.peak_bytes <= float(needed_gb) * 1e9
 
 
 def test_less_memory_means_the_same_labels_but_for_a_hair(free, tight):
