@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import resource
 from collections.abc import Iterator, Mapping
@@ -14,6 +16,7 @@ _OWN = Path("/proc/self/cgroup")
 _PROC = Path("/proc")
 # Version 1 writes "no limit" as the largest multiple of a page.
 _UNLIMITED_BYTES = 1 << 60
+_MMAP_THRESHOLD = -3  # as glibc's malloc.h numbers it
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -92,6 +95,16 @@ def held_bytes(proc: Path = _PROC) -> int:
     private = (_sizes(proc / str(process) / "smaps_rollup") for process in others)
     own = _sizes(proc / str(os.getpid()) / "status").get("VmRSS", 0)
     return own + sum(found.get("Private_Clean", 0) + found.get("Private_Dirty", 0) for found in private)
+
+
+def give_back_large_arrays() -> None:
+    """Let freed arrays of a megabyte or more go back to the system at once, where the C library is glibc.
+
+    Left to itself it raises that size with every large array that is freed, keeps later ones, and holds gaps between
+    them: the same small prediction peaked at 537 to 612 MB, and at 487 to 491 MB with this. Source: own (measured).
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 1_000_000)
 
 
 def unused_memory_bytes(proc: Path = _PROC) -> int | None:

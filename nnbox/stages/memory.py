@@ -10,7 +10,7 @@ from nnbox.errors import ResourceError, UsageError
 from nnbox.imaging.io import read_header
 from nnbox.imaging.memory import SourceSize
 from nnbox.inference.manner import Manner, manners
-from nnbox.limits import available_memory_bytes, held_bytes
+from nnbox.limits import available_memory_bytes, give_back_large_arrays, held_bytes
 from nnbox.network.device import Device, free_card_bytes
 from nnbox.records.dataset import Case
 from nnbox.stages.context import Context
@@ -79,6 +79,7 @@ def settle(
         ResourceError: the cases do not fit however much is held back; with the number needed.
         UsageError: see `limit_bytes`.
     """
+    give_back_large_arrays()
     room = _Room(
         host_bytes=limit_bytes(limit_gb),
         held_bytes=held_bytes(),
