@@ -16,8 +16,11 @@ from nnbox.records.dataset import Case
 from nnbox.stages.context import Context
 from nnbox.stages.footprint import CaseFootprint, Networks, case_footprint, together_bytes
 
-FIRST_USE_BYTES = 40_000_000
-"""What libraries take when networks are first asked: generated code, threads, matrix products. Measured."""
+FIRST_USE_BYTES = 20_000_000
+"""What libraries take when networks are first asked: generated code, threads, matrix products.
+
+Measured while freed arrays go back at once (`give_back_large_arrays`); before, 40 MB were needed for gaps between them.
+"""
 _USED_SHARE = 0.9
 _MARGIN = 1.02  # what a process holds before it begins differs a little from run to run
 _BYTES_PER_GB = 1e9
