@@ -18,6 +18,7 @@ SHARED ?= $(if $(NNBOX_SHARED),$(NNBOX_SHARED),../shared)
 OUT    ?= build
 PEER   ?= $(OUT)/peer
 FUZZ_SECONDS ?= 60
+TEST_JOBS ?= 2
 
 .PHONY: env lint format types test bad-input fuzz smoke smoke-budget real real-learn bench bench-peer bench-gpu soak image image-test lock clean
 
@@ -42,8 +43,9 @@ format: env
 types: env
 	$(BIN)/mypy
 
+# A file's tests stay together: they share fixtures that take minutes. Each process computes with one thread.
 test: env
-	$(BIN)/pytest --durations=10
+	$(BIN)/pytest -n $(TEST_JOBS) --dist loadfile --durations=10
 
 # Coverage-guided fuzzing of the record codec, the bundle reader and the layout detection, FUZZ_SECONDS each. What it
 # finds lies in build/fuzz; kept in tests/fuzz/found it is tried by every `make test`.

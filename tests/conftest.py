@@ -57,5 +57,18 @@ def count_oracle_cells():
     return count
 
 
+def pytest_sessionfinish(session):
+    """Tell the process that started this one, where tests run side by side, what was counted here."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["oracle_cells"] = _oracle_cells
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Add up what the processes counted that tests ran in side by side."""
+    global _oracle_cells  # noqa: PLW0603 - as above
+    _oracle_cells += getattr(node, "workeroutput", {}).get("oracle_cells", 0)
+
+
 def pytest_terminal_summary(terminalreporter):
     terminalreporter.write_line(f"oracle cells checked: {_oracle_cells}")

@@ -72,7 +72,7 @@ def test_6_training_failed(filled, tmp_path):
         *("train", "--input", "/input/Task01_Smoke", "--workers", "0", *TINY),
     )
     assert done.code == 6, done
-    assert "the loss became nan" in done.err
+    assert "in epoch 1 the loss or its gradients were not finite numbers in 2 of 2 steps" in done.err
     assert "Traceback" not in done.err
 
 
