@@ -1,0 +1,105 @@
+"""Where a training stands: begun or taken up from its checkpoint, laid out again, saved."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from nnbox.recipes import Recipe
+from nnbox.rules.schedule import ScheduleState, continue_for
+from nnbox.training.checkpoint import read_checkpoint, write_checkpoint
+from nnbox.training.engine import settle_engine
+from nnbox.training.job import TrainingJob
+from nnbox.training.learner import Learner
+from nnbox.training.progress import EpochRecord, Report, Setback, write_progress
+from nnbox.training.steadiness import on_host, taken_up
+
+CHECKPOINT_SHARE = 0.05
+PROGRESS_NAME = "progress.csv"
+
+
+def may_always() -> None:
+    """Allow whatever is asked."""
+
+
+@dataclass(slots=True)
+class Standing:
+    """Where the training stands; ``saved_at`` and ``saving_seconds`` are of the last checkpoint.
+
+    ``losses`` are those of the steps taken in the epoch that is not finished yet; those before ``judged_from`` were in
+    the checkpoint, and may be why an earlier start broke down. With ``full_precision`` the training
+    broke down before and goes on in float32.
+    """
+
+    schedule: ScheduleState
+    history: list[EpochRecord] = field(default_factory=list)
+    losses: list[Tensor] = field(default_factory=list)
+    judged_from: int = 0
+    saved_at: float = field(default_factory=time.monotonic)
+    saving_seconds: float = 0.0
+    full_precision: bool = False
+    pace: Callable[[], int] | None = None
+    may_write: Callable[[], None] = may_always
+
+    def lay_out_again(self, recipe: Recipe) -> None:
+        """Give a laid-out schedule as many epochs as there is time for; an epoch that was begun is ended first."""
+        if self.pace is not None and not self.losses and self.schedule.finished is None:
+            self.schedule = continue_for(self.schedule, recipe, self.pace())
+
+
+def take_up(
+    job: TrainingJob, report: Callable[[Report], None], *, full_precision: bool = False
+) -> tuple[Learner, Standing]:
+    """Take up the job's checkpoint where there is one; bring the progress table to the same epoch."""
+
+    def tell(sentence: str) -> None:
+        report(Setback(configuration=job.configuration.name, fold=job.fold, sentence=sentence))
+
+    found = read_checkpoint(job.folder, job.digest(), tell)
+    if found is None:
+        state = Standing(schedule=job.first_state(), full_precision=full_precision)
+        return Learner(job, settle_engine(job.in_float32() if full_precision else job)), state
+    record, tensors = found
+    full_precision |= record.full_precision
+    learner = Learner(job, settle_engine(job.in_float32() if full_precision else job))
+    learner.load(tensors, record.loss_scaling)
+    write_progress(job.folder / PROGRESS_NAME, record.history)
+    losses = taken_up(record.losses, job, learner.device)
+    return learner, Standing(
+        schedule=record.schedule,
+        history=list(record.history),
+        losses=losses,
+        judged_from=len(losses),
+        full_precision=full_precision,
+    )
+
+
+def save(job: TrainingJob, learner: Learner, standing: Standing, *, now: bool = False) -> None:
+    """Write the progress table, and a checkpoint unless the last one is so recent that writing would cost over 5 %.
+
+    With ``now`` the checkpoint is written in any case.
+
+    Raises:
+        LostClaimError: the folder is another run's by now; nothing is written.
+    """
+    standing.may_write()
+    write_progress(job.folder / PROGRESS_NAME, tuple(standing.history))
+    started = time.monotonic()
+    recent = started - standing.saved_at < standing.saving_seconds / CHECKPOINT_SHARE
+    if recent and standing.schedule.finished is None and not now:
+        return
+    write_checkpoint(
+        job.folder,
+        learner.state(),
+        job_sha256=job.digest(),
+        schedule=standing.schedule,
+        history=tuple(standing.history),
+        losses=on_host(standing.losses),
+        loss_scaling=learner.loss_scaling,
+        full_precision=standing.full_precision,
+    )
+    standing.saved_at = time.monotonic()
+    standing.saving_seconds = standing.saved_at - started
