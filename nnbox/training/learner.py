@@ -20,6 +20,7 @@ from nnbox.training.job import TrainingJob
 from nnbox.training.loss import segmentation_loss
 from nnbox.training.recorded import Recorded, recorded_or_none
 from nnbox.training.sample import Batch
+from nnbox.training.scaling import LossScale
 from nnbox.training.steadiness import is_sound, mark
 
 _CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
@@ -56,8 +57,8 @@ class Learner:
             amsgrad=recipe.amsgrad,
             fused=self.engine.fused_adam,
         )
-        self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.engine.precision is Precision.FP16)
-        self._leave_out = False
+        self._scale = LossScale(self.device) if self.engine.precision is Precision.FP16 else None
+        self._sound: Tensor | None = None
         self._recorded = self._record(job) if self.engine.graphs else None
         if self.engine.graphs and self._recorded is None:
             reasons = (*self.engine.reasons, "recording the CUDA graph failed: launched anew every time")
@@ -73,26 +74,24 @@ class Learner:
     def judge(self, loss: Tensor) -> Tensor:
         """Have the next step left out if loss or gradients are not finite; return the loss, then not a number.
 
-        Nothing is waited for: a fused optimiser reads the verdict on its device (for another it is waited). fp16's loss
-        scaling judges gradients by itself, since there some overflow is ordinary.
+        Nothing is waited for here: a fused optimiser reads the verdict on its device (for another `step` waits). The
+        loss of a step that overflowed in fp16 stays a number while a smaller scale may help, since that is ordinary.
         """
-        if self._scaler.is_enabled():
-            return loss
         parameters = self.network.parameters()
         sound = is_sound(loss, [parameter.grad for parameter in parameters if parameter.grad is not None])
         if self.engine.fused_adam:
-            self._optimizer.found_inf = (~sound).float()  # type: ignore[attr-defined] # as loss scaling does
-        else:
-            self._leave_out = not bool(sound)
-        return mark(loss, sound)
+            self._optimizer.found_inf = (~sound).float()  # type: ignore[attr-defined] # as torch's loss scaling does
+        self._sound = sound
+        return mark(loss, sound if self._scale is None else sound | self._scale.excuses())
 
     def step(self, rate: float) -> None:
         """Let the optimiser use the gradients; until then the state is that of the step before."""
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        if not self._leave_out:
-            self._scaler.step(self._optimizer)
-        self._scaler.update()
+        if self._sound is None or self.engine.fused_adam or bool(self._sound):
+            self._optimizer.step()
+        if self._sound is not None and self._scale is not None:
+            self._scale.follow(self._sound)
 
     def validate(self, batch: Batch | DeviceBatch) -> tuple[Tensor, Tensor]:
         """Return the loss and int64 (classes - 1, 3): voxels of reference, of prediction and of both, per label."""
@@ -116,10 +115,7 @@ class Learner:
     @property
     def loss_scaling(self) -> LossScaling | None:
         """The state of fp16's loss scaling; None where there is none."""
-        if not self._scaler.is_enabled():
-            return None
-        state = self._scaler.state_dict()
-        return LossScaling(scale=float(state["scale"]), growth_steps=int(state["_growth_tracker"]))
+        return None if self._scale is None else self._scale.state()
 
     def weights(self) -> dict[str, Tensor]:
         """Return the network's parameters by name."""
@@ -141,9 +137,8 @@ class Learner:
             for key, value in tensors.items():
                 if key.startswith(prefix):
                     self._optimizer.state[parameter][key.removeprefix(prefix)] = _like(value, parameter)
-        if self._scaler.is_enabled() and loss_scaling is not None:
-            restored = {"scale": loss_scaling.scale, "_growth_tracker": loss_scaling.growth_steps}
-            self._scaler.load_state_dict({**self._scaler.state_dict(), **restored})
+        if self._scale is not None and loss_scaling is not None:
+            self._scale.load(loss_scaling)
 
     def _differentiate(self, image: Tensor, labels: Tensor) -> Tensor:
         """Compute the loss of a batch on the device, and its gradients."""
@@ -152,7 +147,10 @@ class Learner:
         with autocast(self.device, self.engine.precision, weights_kept=not self.engine.graphs):
             logits = self.network(image)
         loss = segmentation_loss(logits, labels, batch_dice=self._batch_dice)
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        if self._scale is None:
+            loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            self._scale.backward(loss, self.network.parameters())
         return loss
 
     def _record(self, job: TrainingJob) -> Recorded | None:
