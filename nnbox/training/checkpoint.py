@@ -62,6 +62,10 @@ class CheckpointRecord:
     full_precision: bool = False
 
 
+Checkpoint = tuple[CheckpointRecord, dict[str, Tensor]]
+"""Both halves."""
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
     """Write tensors atomically as safetensors; return the file's SHA-256. Equal tensors give equal bytes.
 
@@ -115,9 +119,7 @@ def write_checkpoint(
             old.unlink()
 
 
-def read_checkpoint(
-    folder: Path, job_sha256: str, tell: Callable[[str], None]
-) -> tuple[CheckpointRecord, dict[str, Tensor]] | None:
+def read_checkpoint(folder: Path, job_sha256: str, tell: Callable[[str], None]) -> Checkpoint | None:
     """Read the last checkpoint of a job; where it is damaged, the one before, which then is the last.
 
     Args:
@@ -152,7 +154,7 @@ def read_checkpoint(
     return found
 
 
-def _read(path: Path) -> tuple[CheckpointRecord, dict[str, Tensor]] | str:
+def _read(path: Path) -> Checkpoint | str:
     """Return a checkpoint, or what is wrong with it."""
     try:
         record = read_record(path, CheckpointRecord)

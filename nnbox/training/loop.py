@@ -24,7 +24,7 @@ from nnbox.training.job import TrainingJob, require_trainable
 from nnbox.training.learner import Learner
 from nnbox.training.loader import WorkerPool
 from nnbox.training.progress import EpochRecord, Report, Setback, StepTimer, told
-from nnbox.training.standing import Standing, may_always, save, take_up
+from nnbox.training.standing import Standing, last_checkpoint, may_always, save, take_up
 from nnbox.training.steadiness import BreakdownError, require_steady, settle
 
 _LONGEST_UNSAVED_SECONDS = 300.0
@@ -107,8 +107,10 @@ def _attempt(
     It is returned, not raised: a traceback would keep the learner and all its memory.
     """
     bounds[1]()
-    with arithmetic(job if broken is None else job.in_float32()):
-        learner, standing = take_up(job, report, full_precision=broken is not None)
+    saved = last_checkpoint(job, report)
+    full_precision = broken is not None or (saved is not None and saved[0].full_precision)
+    with arithmetic(job.in_float32() if full_precision else job):
+        learner, standing = take_up(job, saved, full_precision=full_precision)
         standing.pace, standing.may_write = bounds
         if standing.schedule.finished is not None:
             return learner, standing

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nnbox.recipes import Recipe
 from nnbox.rules.schedule import ScheduleState, continue_for
-from nnbox.training.checkpoint import read_checkpoint, write_checkpoint
+from nnbox.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from nnbox.training.engine import settle_engine
 from nnbox.training.job import TrainingJob
 from nnbox.training.learner import Learner
@@ -50,21 +50,28 @@ class Standing:
             self.schedule = continue_for(self.schedule, recipe, self.pace())
 
 
-def take_up(
-    job: TrainingJob, report: Callable[[Report], None], *, full_precision: bool = False
-) -> tuple[Learner, Standing]:
-    """Take up the job's checkpoint where there is one; bring the progress table to the same epoch."""
+def last_checkpoint(job: TrainingJob, report: Callable[[Report], None]) -> Checkpoint | None:
+    """Read the job's checkpoint; None where there is none. Damage is told.
+
+    Raises:
+        ChangedRunError: the folder holds the checkpoint of another job.
+    """
 
     def tell(sentence: str) -> None:
         report(Setback(configuration=job.configuration.name, fold=job.fold, sentence=sentence))
 
-    found = read_checkpoint(job.folder, job.digest(), tell)
-    if found is None:
-        state = Standing(schedule=job.first_state(), full_precision=full_precision)
-        return Learner(job, settle_engine(job.in_float32() if full_precision else job)), state
-    record, tensors = found
-    full_precision |= record.full_precision
+    return read_checkpoint(job.folder, job.digest(), tell)
+
+
+def take_up(job: TrainingJob, saved: Checkpoint | None, *, full_precision: bool) -> tuple[Learner, Standing]:
+    """Go on from a checkpoint, or begin where there is none; bring the progress table to the same epoch.
+
+    With ``full_precision`` it is computed in float32, whatever the job says.
+    """
     learner = Learner(job, settle_engine(job.in_float32() if full_precision else job))
+    if saved is None:
+        return learner, Standing(schedule=job.first_state(), full_precision=full_precision)
+    record, tensors = saved
     learner.load(tensors, record.loss_scaling)
     write_progress(job.folder / PROGRESS_NAME, record.history)
     losses = taken_up(record.losses, job, learner.device)

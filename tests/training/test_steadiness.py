@@ -202,6 +202,18 @@ def test_a_training_that_gets_over_it_in_float32_is_finished(breaking):
     assert np.isfinite(result.loss_last)
 
 
+def test_who_continues_after_a_breakdown_has_the_arithmetic_of_float32(breaking):
+    """Switches of a card, which are set on a CPU as well: float32 is then not TF32."""
+    job, listen, _ = breaking
+    with pytest.raises(TrainingError):
+        train_fold(job, report=listen)
+    fill(job, 1.0)
+    switches = []
+    train_fold(job, report=lambda _news: switches.append(torch.backends.cudnn.allow_tf32))
+    assert switches
+    assert not any(switches)
+
+
 @pytest.mark.parametrize("bad_steps", [11, 12])
 def test_a_state_saved_amid_bad_steps_does_not_make_every_later_start_fail(breaking, bad_steps):
     """What broke down may be gone (another machine, a mended driver): only what this start computes is judged."""
