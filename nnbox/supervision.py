@@ -25,7 +25,10 @@ from nnbox.processes import process_pool, submit_all
 VARIABLE = "NNBOX_WORKER_SECONDS"
 DEFAULT_SECONDS = 3600.0
 """So long may a worker take for one piece of work before it counts as hung."""
+START_SECONDS = 300.0
+"""So long, at least, may a process take for its first word: it has much to import."""
 _LOOK_SECONDS = 0.25
+_MOST_BETWEEN_LOOKS_SECONDS = 5.0
 _AHEAD = 8
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
@@ -71,6 +74,33 @@ def patience_seconds() -> float:
     if not seconds > 0:
         raise ResourceError(f"{VARIABLE}={text}: a positive number of seconds is expected. What to do: correct it.")
     return seconds
+
+
+@dataclass(slots=True)
+class Silence:
+    """How long nothing was heard of a process, while somebody listened.
+
+    Time in which nobody listened does not count, since the process may have been halted together with its listener.
+
+    Attributes:
+        seconds: without a word.
+        begun: whether there was a first word.
+    """
+
+    seconds: float = 0.0
+    begun: bool = False
+
+    def end(self) -> None:
+        """Take note of a word."""
+        self.seconds, self.begun = 0.0, True
+
+    def last(self, seconds: float) -> None:
+        """Take note that nothing was heard in the so many seconds since somebody looked last."""
+        self.seconds += min(seconds, _MOST_BETWEEN_LOOKS_SECONDS)
+
+    def is_too_long(self, patience: float) -> bool:
+        """Whether the process counts as hung, for who has so many seconds of patience."""
+        return self.seconds > (patience if self.begun else max(patience, START_SECONDS))
 
 
 def supervised(

@@ -15,6 +15,17 @@ Answer = Callable[[Tensor], Tensor]
 """Maps (batch, channels, *patch) to class probabilities, float32 (batch, classes, *patch)."""
 
 
+def seen(answer: Answer, see: Callable[[], None]) -> Answer:
+    """Return the same answer, after each of which ``see`` is called."""
+
+    def answer_seen(batch: Tensor) -> Tensor:
+        found = answer(batch)
+        see()
+        return found
+
+    return answer_seen
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
     """How much is done at once; nothing of it changes a result.

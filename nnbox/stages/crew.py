@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from nnbox.errors import ResourceError
-from nnbox.interruption import INTERRUPTED, TERMINATED, whole
+from nnbox.interruption import whole
 from nnbox.limits import available_cpus, thread_settings
 from nnbox.network.device import Device
 from nnbox.records.codec import dumps
@@ -27,37 +27,17 @@ from nnbox.stages.child import child_environment
 from nnbox.stages.claims import POLL_SECONDS
 from nnbox.stages.context import Context
 from nnbox.stages.findings import Findings
+from nnbox.stages.hand import TOLD_TO_END, Hand
 from nnbox.stages.job import Job
-from nnbox.stages.order import Failed, Measured, Refused, Said, TrainingOrder, failure, read_news
+from nnbox.stages.order import Failed, Measured, News, Refused, Said, TrainingOrder
+from nnbox.stages.schedule import Place
 from nnbox.stages.side_by_side import SideBySide
+from nnbox.supervision import patience_seconds
 
 _STOP_SECONDS = 20.0
 _MOST_ON_A_CARD = 16
-# The second: told before it could listen.
-_TOLD_TO_END = frozenset({TERMINATED, -signal.SIGTERM})
-
-
-@dataclass(slots=True, eq=False)
-class _Hand:
-    """A process at work.
-
-    Attributes:
-        process: that trains.
-        turn: what it trains.
-        device: where.
-        rest: of a line that it has not written to its end yet.
-        failed: how its work failed, by its own words.
-        stopped: whether it was told to end because there are too many.
-        crowded: whether one beside it was lost, so that it may be lost for the same reason.
-    """
-
-    process: subprocess.Popen[bytes]
-    turn: Turn
-    device: Device
-    rest: bytes = b""
-    failed: Failed | Refused | None = None
-    stopped: bool = False
-    crowded: bool = False
+# A network whose own workers hang finds that by itself, and says so: it is given the time for that.
+_MORE_PATIENCE = 1.5
 
 
 @dataclass(slots=True)
@@ -71,14 +51,16 @@ class Crew:
         findings: are told of what networks are trained with, and of the time of a step.
         hands: at work.
         rooms: how many networks of a configuration a device trains at once.
+        hung: networks whose process hung once; the next time ends the run.
     """
 
     context: Context
     job: Job
     agenda: Agenda
     findings: Findings
-    hands: list[_Hand] = field(default_factory=list)
+    hands: list[Hand] = field(default_factory=list)
     rooms: dict[tuple[str, str], SideBySide] = field(default_factory=dict)
+    hung: set[Place] = field(default_factory=set)
 
     @property
     def _devices(self) -> tuple[Device, ...]:
@@ -91,11 +73,15 @@ class Crew:
             NnboxError: a network failed; the others were told to save where they stand.
         """
         selector = selectors.DefaultSelector()
+        looked = time.monotonic()
+        patience = _MORE_PATIENCE * patience_seconds()
         try:
             while True:
                 self._begin_what_fits(selector)
                 if self.hands:
                     self._listen(selector)
+                    before, looked = looked, time.monotonic()
+                    self._end_hung(looked - before, patience)
                 elif (place := self.agenda.awaited()) is None:
                     return
                 else:
@@ -115,6 +101,21 @@ class Crew:
             hand.turn.claim.require_held()
         self.context.refresher.refresh()
 
+    def _end_hung(self, seconds: float, patience: float) -> None:
+        """Kill processes of which nothing was heard for too long; ``seconds`` have passed since the last look."""
+        for hand in self.hands:
+            hand.silence.last(seconds)
+            if hand.hung or not hand.silence.is_too_long(patience):
+                continue
+            (name, fold), sentence = hand.turn.place, hand.kill_as_hung()
+            follows = (
+                "the one before hung, too"
+                if hand.turn.place in self.hung
+                else "it is begun anew from its last checkpoint"
+            )
+            facts = {"configuration": name, "fold": fold, "seconds": round(hand.silence.seconds, 1)}
+            self.context.journal.warn("hung", f"{sentence}; {follows}", facts)
+
     def _begin_what_fits(self, selector: selectors.BaseSelector) -> None:
         """Begin networks while a device has room for the next one, and end those of a try that was not worth it."""
         for device in self._devices:
@@ -122,7 +123,7 @@ class Crew:
                 with whole():  # a process that is half started would not be known to be ended
                     hand = self._start(turn, device)
                     self.hands.append(hand)
-                selector.register(_stdout(hand), selectors.EVENT_READ, hand)
+                selector.register(hand.output, selectors.EVENT_READ, hand)
 
     def _has_room(self, device: Device, configuration: str) -> bool:
         here = sum(hand.device == device for hand in self.hands)
@@ -135,7 +136,7 @@ class Crew:
             self.rooms[key] = SideBySide(most=_MOST_ON_A_CARD) if count is None else SideBySide.fixed(count)
         return self.rooms[key]
 
-    def _start(self, turn: Turn, device: Device) -> _Hand:
+    def _start(self, turn: Turn, device: Device) -> Hand:
         name, fold = turn.place
         on_device = self._room(device, name).wanted
         at_once = on_device * len(self._devices)
@@ -165,26 +166,32 @@ class Crew:
             raise ValueError("a process was started without its standard input")
         with process.stdin as stream:
             stream.write(dumps(order).encode())
-        return _Hand(process, turn, device)
+        return Hand(process, turn, device)
 
-    def _hear(self, hand: _Hand, selector: selectors.BaseSelector) -> None:
+    def _hear(self, hand: Hand, selector: selectors.BaseSelector) -> None:
         """Take in what a process wrote; when it has closed its output, see how it ended."""
-        news = os.read(_stdout(hand), 1 << 16)
-        *lines, hand.rest = (hand.rest + news).split(b"\n")
-        for line in lines:
-            self._heed(hand, line.decode(errors="replace"))
-        if news:
+        if (read := hand.read()) is not None:
+            for news in read:
+                self._heed(hand, news)
             return
-        selector.unregister(_stdout(hand))
+        selector.unregister(hand.output)
         code = hand.process.wait()
         with whole():
             self.hands.remove(hand)
-            _close(hand)
+            hand.close()
             self.agenda.end(hand.turn, done=code == 0)
-        if code and not (hand.stopped and code in _TOLD_TO_END) and not self._make_room(hand, code):
-            raise _error(hand, code)
+        if code and not (hand.stopped and code in TOLD_TO_END) and not self._goes_on(hand, code):
+            raise hand.error(code)
 
-    def _make_room(self, lost: _Hand, code: int) -> bool:
+    def _goes_on(self, lost: Hand, code: int) -> bool:
+        """Whether the run goes on though a process was lost; its network is on the agenda again."""
+        if not lost.hung:
+            return self._make_room(lost, code)
+        before = len(self.hung)
+        self.hung.add(lost.turn.place)
+        return len(self.hung) > before
+
+    def _make_room(self, lost: Hand, code: int) -> bool:
         """Train fewer at once where one of several that were only tried out was lost, most often for want of memory.
 
         Returns whether that is so; the network is on the agenda again.
@@ -200,14 +207,13 @@ class Crew:
             hand.crowded = True
         self.context.journal.warn(
             "fewer_side_by_side",
-            f"{_error(lost, code)} {device.name} trained {len(here) + 1} networks at once; it is begun anew, with at "
+            f"{lost.error(code)} {device.name} trained {len(here) + 1} networks at once; it is begun anew, with at "
             f"most {room.wanted} of {name} at once.",
             {"configuration": name, "fold": fold, "side_by_side": room.wanted},
         )
         return True
 
-    def _heed(self, hand: _Hand, line: str) -> None:
-        news = read_news(line)
+    def _heed(self, hand: Hand, news: News | None) -> None:
         if isinstance(news, Said):
             self.context.journal.listener(news.severity, news.sentence)
         elif isinstance(news, (Failed, Refused)):
@@ -218,7 +224,7 @@ class Crew:
             self.findings.measured(hand.turn.place, news.seconds_per_step)
             self._try_out(hand, news)
 
-    def _try_out(self, hand: _Hand, news: Measured) -> None:
+    def _try_out(self, hand: Hand, news: Measured) -> None:
         """Let a measured step decide how many networks of its kind the device trains at once."""
         name, device = hand.turn.place[0], hand.device
         room = self._room(device, name)
@@ -244,7 +250,7 @@ class Crew:
             except subprocess.TimeoutExpired:
                 hand.process.kill()
                 hand.process.wait()
-            _close(hand)
+            hand.close()
             self.agenda.end(hand.turn, done=False)
         self.hands.clear()
 
@@ -252,32 +258,3 @@ class Crew:
 def _threads(at_once: int) -> Mapping[str, str]:
     """Return the variables that share the CPUs out; what the user set is left alone."""
     return thread_settings(os.environ, max(1, available_cpus() // at_once))
-
-
-def _stdout(hand: _Hand) -> int:
-    if hand.process.stdout is None:
-        raise ValueError("a process was started without its standard output")
-    return hand.process.stdout.fileno()
-
-
-def _close(hand: _Hand) -> None:
-    if hand.process.stdout is not None:
-        hand.process.stdout.close()
-
-
-def _error(hand: _Hand, code: int) -> BaseException:
-    """Return what a process's end means for the run: its own error, a kill, the end of all, or a bug."""
-    name, fold = hand.turn.place
-    if hand.failed is not None:
-        return failure(hand.failed)
-    if code in _TOLD_TO_END:  # a scheduler tells every process of a job at once
-        return SystemExit(TERMINATED)
-    if code == INTERRUPTED:
-        return KeyboardInterrupt()
-    if code < 0:
-        return ResourceError(
-            f"the process that trained {name} fold {fold} was killed by {signal.Signals(-code).name}; most often "
-            "memory ran out. What to do: run the same command again with a smaller --parallel or fewer --workers; it "
-            "continues from the last checkpoint."
-        )
-    return RuntimeError(f"the process that trained {name} fold {fold} ended with exit code {code}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from nnbox.inference.export import separate_axis_back
 from nnbox.inference.label_map import Part
 from nnbox.inference.manner import Manner
 from nnbox.inference.model import load_network
+from nnbox.inference.passes import seen
 from nnbox.inference.predict import open_mapped_window, open_window, predict_case
 from nnbox.inference.sweep import Window
 from nnbox.inference.volume import Volume
@@ -41,6 +42,11 @@ class Member:
         """Return the same networks, asked in a manner; for a member that was loaded and not changed yet."""
         window = replace(self.window, effort=manner.effort(self.window.effort), halves=manner.halves)
         return replace(self, window=window)
+
+    def seen_by(self, see: Callable[[], None]) -> Member:
+        """Return the same networks, calling ``see`` after each of their answers; several threads may do so."""
+        answers = tuple(seen(answer, see) for answer in self.window.answers)
+        return replace(self, window=replace(self.window, answers=answers))
 
     def part(self, image: NDArray[np.float32], placement: Placement, previous: NDArray[np.integer] | None) -> Part:
         """Return the share of a prepared case in a label map; ``previous`` are first-stage labels on its grid."""

@@ -58,6 +58,11 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Alive:
+    """The work goes on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """The time of a step, measured over the first ones, and the most memory held on the card by then."""
 
@@ -83,9 +88,10 @@ class Refused:
 
 
 _ERRORS: tuple[type[NnboxError], ...] = (DataError, PlanError, ResourceError, TrainingError)
-News = Said | Engine | Measured | Failed | Refused
+News = Said | Alive | Engine | Measured | Failed | Refused
 _KINDS: dict[str, type[News]] = {
     "said": Said,
+    "alive": Alive,
     "engine": Engine,
     "measured": Measured,
     "failed": Failed,

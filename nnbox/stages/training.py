@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,6 +15,7 @@ from nnbox.stages.context import Context
 from nnbox.stages.crew import Crew
 from nnbox.stages.findings import Findings
 from nnbox.stages.job import Job
+from nnbox.stages.overseer import Overseer, nobody
 from nnbox.stages.projection import Projection
 from nnbox.stages.receipts import Unit
 from nnbox.stages.schedule import Place, Schedule, begun, training_unit
@@ -27,21 +27,7 @@ from nnbox.training.checkpoint import discard_checkpoint
 from nnbox.training.job import TrainingJob
 from nnbox.training.loader import WorkerPool
 from nnbox.training.loop import train_fold
-from nnbox.training.progress import EpochRecord, Report, Setback, StepTiming
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overseer:
-    """Who follows the work on one network.
-
-    Attributes:
-        report: is told its news.
-        may_write: is called before anything is written, at least once an epoch and before every validation case; raises
-            where another run has taken the network over.
-    """
-
-    report: Callable[[Report], None]
-    may_write: Callable[[], None]
+from nnbox.training.progress import EpochRecord, Report, Setback, StepTaken, StepTiming
 
 
 def train_units(context: Context, job: Job, schedule: Schedule) -> None:
@@ -99,7 +85,7 @@ def _train_here(context: Context, job: Job, schedule: Schedule, agenda: Agenda, 
         while True:
             if (turn := agenda.take()) is not None:
                 reporter = _Reporter(context, job, turn, findings)
-                overseer = Overseer(report=reporter, may_write=turn.claim.require_held)
+                overseer = Overseer(report=reporter, may_write=turn.claim.require_held, see=nobody)
                 done = False
                 try:
                     train_unit(context, job, turn.place, overseer, pool, budget)
@@ -152,7 +138,7 @@ def train_unit(
         _train(context, unit, laid_out, overseer, pool)
         if budget is not None:
             budget.trained(place)
-    validate(context, job, (job.plan.configuration(name), fold), overseer.may_write)
+    validate(context, job, (job.plan.configuration(name), fold), overseer)
     if budget is not None:
         budget.ended(place)
     context.journal.note(UNIT_ENDS, f"{name} fold {fold} is done", facts)
@@ -227,6 +213,8 @@ class _Reporter:
         if isinstance(news, StepTiming):
             if self.job.options.time_budget_seconds is None:  # else the layout says how long it takes
                 self.findings.measured(self.turn.place, news.seconds_per_step)
+            return
+        if isinstance(news, StepTaken):
             return
         tell_epoch(self.context, self.job, news)
         self.context.refresher.refresh()

@@ -10,6 +10,8 @@ import contextlib
 import json
 import os
 import sys
+import threading
+import time
 
 from nnbox.errors import NnboxError, ResourceError, Severity
 from nnbox.interruption import INTERRUPTED, listen_for_signals
@@ -24,22 +26,44 @@ from nnbox.records.plan import Folds, Plan
 from nnbox.stages.context import Context, TakenIn, open_context
 from nnbox.stages.job import Job
 from nnbox.stages.journal import Journal
-from nnbox.stages.order import Failed, Measured, News, Refused, Said, TrainingOrder, news_line
-from nnbox.stages.training import Overseer, tell_epoch, tell_setback, train_unit
+from nnbox.stages.order import Alive, Failed, Measured, News, Refused, Said, TrainingOrder, news_line
+from nnbox.stages.overseer import Overseer
+from nnbox.stages.training import tell_epoch, tell_setback, train_unit
 from nnbox.stages.wanted import recipe_of
 from nnbox.stages.workspace import Workspace
+from nnbox.supervision import patience_seconds
 from nnbox.training.loader import WorkerPool
-from nnbox.training.progress import Report, Setback, StepTiming
+from nnbox.training.progress import EpochRecord, Report, Setback, StepTiming
+
+_SIGN_SECONDS = 5.0
+_SIGNS_IN_TIME = 10
+
+
+_speaking = threading.Lock()
 
 
 def _tell(news: News) -> None:
-    with contextlib.suppress(BrokenPipeError):  # whoever listened is gone, and so is this process in a moment
+    with _speaking, contextlib.suppress(BrokenPipeError):  # whoever listened is gone, and so is this process soon
         sys.stdout.write(news_line(news))
         sys.stdout.flush()
 
 
 def _hear(severity: Severity | None, sentence: str) -> None:
     _tell(Said(severity=severity, sentence=sentence))
+
+
+class _Signs:
+    """Signs of life, given as the work goes on; not more often than is needed. For any thread."""
+
+    def __init__(self) -> None:
+        self._every_seconds = min(_SIGN_SECONDS, patience_seconds() / _SIGNS_IN_TIME)
+        self._next = time.monotonic()
+
+    def give(self) -> None:
+        """Tell that the work goes on, unless that was just told."""
+        if (now := time.monotonic()) >= self._next:
+            self._next = now + self._every_seconds
+            _tell(Alive())
 
 
 def carry_out(order: TrainingOrder) -> None:
@@ -52,19 +76,22 @@ def carry_out(order: TrainingOrder) -> None:
     journal = Journal(workspace.log, _hear, order.steps_told, order.run, order.options.asked_at)
     context = open_context(order.root, workspace, journal, order.workers)
     job = _job(context, order)
+    signs = _Signs()
 
     def report(news: Report) -> None:
+        signs.give()
         if isinstance(news, Engine):
             _tell(news)
         elif isinstance(news, StepTiming):
             _tell(Measured(seconds_per_step=news.seconds_per_step, peak_bytes=peak_card_bytes(order.device)))
         elif isinstance(news, Setback):
             tell_setback(context, news)
-        else:
+        elif isinstance(news, EpochRecord):
             tell_epoch(context, job, news)
 
     with WorkerPool(order.workers, lambda sentence: journal.warn("worker_lost", sentence)) as pool:
-        overseer = Overseer(report=report, may_write=lambda: None)  # the claim is the parent's, who ends this process
+        # The claim is the parent's, who ends this process when it is lost.
+        overseer = Overseer(report=report, may_write=signs.give, see=signs.give)
         train_unit(context, job, (order.configuration, order.fold), overseer, pool)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +18,7 @@ from nnbox.stages.context import Context
 from nnbox.stages.full_card import Asked, answered
 from nnbox.stages.job import Job
 from nnbox.stages.members import Member, load_member
+from nnbox.stages.overseer import Overseer
 from nnbox.stages.preprocess import preparation_digest
 from nnbox.stages.receipts import Unit
 from nnbox.training.store import load_image, load_prepared, load_previous, previous_paths, write_previous
@@ -26,9 +26,7 @@ from nnbox.training.store import load_image, load_prepared, load_previous, previ
 VERSION = 1
 
 
-def validate(
-    context: Context, job: Job, place: tuple[ConfigurationPlan, int], may_write: Callable[[], None] = lambda: None
-) -> None:
+def validate(context: Context, job: Job, place: tuple[ConfigurationPlan, int], overseer: Overseer) -> None:
     """Predict the validation cases of one fold with its final weights and keep the probabilities.
 
     A first stage's predictions are also carried to the second stage's grid. Source: 2018 §2.3, §2.1.
@@ -37,7 +35,7 @@ def validate(
         context: of the run.
         job: the planned task.
         place: configuration and fold.
-        may_write: is called before each case; what it raises ends the work.
+        overseer: is asked before each case; what it raises ends the work.
     """
     configuration, fold = place
     folds, plan = job.folds, job.plan
@@ -48,10 +46,10 @@ def validate(
         return
     started = time.monotonic()
     weights = {fold: context.workspace.weights(configuration.name, fold)}
-    member = load_member(plan, configuration, weights, job.device, mirroring=True)
+    member = load_member(plan, configuration, weights, job.device, mirroring=True).seen_by(overseer.see)
     seen, manner = folds.training(fold), Manner()
     for unit, case in waiting:
-        may_write()
+        overseer.may_write()
         began = time.monotonic()
         manner = _predict(context, job, (member, manner), _Origin(fold=fold, seen=seen, case=case))
         context.receipts.write(unit, seconds=time.monotonic() - began)

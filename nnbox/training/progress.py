@@ -75,11 +75,17 @@ class StepTiming:
     steps_left: int
 
 
-Report = Engine | EpochRecord | StepTiming | Setback
+@dataclass(frozen=True, slots=True)
+class StepTaken:
+    """A training step was taken: the work goes on."""
+
+
+_TAKEN = StepTaken()
+Report = Engine | EpochRecord | StepTaken | StepTiming | Setback
 
 
 class StepTimer:
-    """Measures the first steps after a warm-up and reports their mean time, once.
+    """Reports every step, and once the mean time of the first ones after a warm-up.
 
     Args:
         unit: configuration and fold.
@@ -100,8 +106,9 @@ class StepTimer:
         self._done, self._told, self._started = 0, False, time.perf_counter()
 
     def count_step(self) -> None:
-        """Count one step; tell when enough were measured."""
+        """Count one step and tell of it; tell how long they take when enough were measured."""
         self._done += 1
+        self._report(_TAKEN)
         if self._done == self._warm_up and not self._told:
             self._synchronize()
             self._started = time.perf_counter()

@@ -4,7 +4,7 @@ import pytest
 from failing_work import die, die_once, hang, starve
 
 from nnbox.errors import ResourceError
-from nnbox.supervision import DEFAULT_SECONDS, VARIABLE, patience_seconds, supervised
+from nnbox.supervision import DEFAULT_SECONDS, START_SECONDS, VARIABLE, Silence, patience_seconds, supervised
 
 
 def collect(work, tasks, count=2):
@@ -54,6 +54,35 @@ def test_a_hung_worker_is_ended_and_its_task_named(monkeypatch):
     assert found == []
     assert len(told) == 1
     assert "case 2: a worker process has not finished anything for 2.5 seconds (NNBOX_WORKER_SECONDS)" in error
+
+
+def test_a_process_is_hung_when_nothing_was_heard_of_it_for_longer_than_the_patience():
+    silence = Silence()
+    silence.end()
+    for _ in range(10):
+        silence.last(1.0)
+    assert not silence.is_too_long(10.0)
+    silence.last(1.0)
+    assert silence.is_too_long(10.0)
+    silence.end()
+    assert not silence.is_too_long(10.0)
+
+
+def test_a_process_has_minutes_for_its_first_word():
+    silence = Silence()
+    for _ in range(int(START_SECONDS)):
+        silence.last(1.0)
+    assert not silence.is_too_long(10.0)
+    silence.last(1.0)
+    assert silence.is_too_long(10.0)
+    assert not silence.is_too_long(3600.0)
+
+
+def test_time_in_which_nobody_listened_makes_no_process_a_hung_one():
+    silence = Silence()
+    silence.end()
+    silence.last(7200.0)  # all processes of the run were halted, and go on together
+    assert not silence.is_too_long(3600.0)
 
 
 def test_the_patience_is_an_hour_unless_said_otherwise(monkeypatch):

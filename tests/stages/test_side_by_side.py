@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,9 +20,10 @@ from nnbox.errors import DataError, LostClaimError, ResourceError, Severity, Tra
 from nnbox.files import digest_file
 from nnbox.network.device import choose_devices, no_device
 from nnbox.stages.options import Until, parse_parallel
-from nnbox.stages.order import Failed, Measured, Refused, Said, failure, news_line, read_news
+from nnbox.stages.order import Alive, Failed, Measured, Refused, Said, failure, news_line, read_news
 from nnbox.stages.side_by_side import LEAST_GAIN, SideBySide
 from nnbox.stages.train import train
+from nnbox.supervision import VARIABLE
 
 
 def try_out(room, seconds_per_step):
@@ -75,6 +77,7 @@ def test_a_time_taken_beside_other_work_tells_nothing():
     "news",
     [
         Said(severity=Severity.WARNING, sentence="ä\nb"),
+        Alive(),
         Measured(seconds_per_step=0.5, peak_bytes=None),
         Failed(exit_code=6, message="m"),
         Refused(number=28, reason="No space left on device", file="/f"),
@@ -157,6 +160,44 @@ def test_a_network_that_is_killed_alone_too_ends_the_run(tried_out, listener):
     with pytest.raises(ResourceError, match="3d_fullres fold 1 was killed by SIGKILL"):
         train(tried_out, listener)
     assert 1 <= listener.text.count("at most 1 of 3d_fullres at once") <= 2
+
+
+@pytest.fixture
+def hanging(tiny_options, monkeypatch):
+    """Options of two networks side by side, one of whose processes is halted at a step and never heard of again."""
+    monkeypatch.setenv("NNBOX_FAULT_POINT", "training step@3d_fullres/fold_1:2:stop")
+    monkeypatch.setenv(VARIABLE, "4")
+    return dataclasses.replace(tiny_options, folds=(0, 1), parallel=2, until=Until.TRAIN)
+
+
+def test_a_network_whose_process_hangs_is_begun_anew_and_ends_with_the_same_bytes(hanging, listener, monkeypatch):
+    def hear(severity, sentence):
+        listener(severity, sentence)
+        if "counts as hung" in sentence:
+            assert severity is Severity.WARNING
+            monkeypatch.delenv("NNBOX_FAULT_POINT")
+
+    train(hanging, hear)
+    told = next(sentence for sentence in listener.said if "hung" in sentence)
+    assert re.match(r"nothing was heard of the process that trains 3d_fullres fold 1 for \d+ s \(NNBOX_WORKER", told)
+    assert told.endswith("counts as hung and is killed; it is begun anew from its last checkpoint")
+    alone = dataclasses.replace(hanging, output=hanging.output.with_name("alone"), folds=(1,))
+    train(alone, listener)
+    assert len(weights(hanging.output)) == 2 + 2
+    assert len(weights(alone.output)) == 1 + 1
+    assert weights(alone.output).items() <= weights(hanging.output).items()
+
+
+def test_a_network_whose_process_hangs_twice_ends_the_run_with_5(hanging, listener):
+    with pytest.raises(ResourceError, match="3d_fullres fold 1 hung, and so did the one before it") as info:
+        train(hanging, listener)
+    assert info.value.exit_code == 5
+    assert [
+        ("begun anew" in said, "the one before hung, too" in said) for said in listener.said if "as hung" in said
+    ] == [
+        (True, False),
+        (False, True),
+    ]
 
 
 def test_half_of_those_that_were_too_many_is_the_last_word():
