@@ -11,8 +11,9 @@ from safetensors.numpy import load_file
 
 from nnbox.errors import ChangedRunError, DataError, LostClaimError, PlanError, ResourceError
 from nnbox.files import digest_file
+from nnbox.records.engine import Engine
 from nnbox.training.loop import train_fold
-from nnbox.training.progress import EpochRecord, StepTiming
+from nnbox.training.progress import EpochRecord, StepTaken, StepTiming
 
 
 class InterruptionError(Exception):
@@ -58,17 +59,24 @@ def test_the_progress_table_has_a_row_per_epoch(job):
 def test_the_measured_time_per_step_is_told_once_and_before_the_second_epoch(job):
     told = []
     train_fold(job, report=told.append)
-    timings = [place for place, record in enumerate(told) if isinstance(record, StepTiming)]
-    assert timings == [1]  # after the engine
-    assert told[1].steps == 2
-    assert told[1].steps_left == 3 * 4 - 4
-    assert told[1].seconds_per_step > 0
+    assert [type(news) for news in told[:7]] == [Engine, *[StepTaken] * 4, StepTiming, EpochRecord]
+    (timing,) = (news for news in told if isinstance(news, StepTiming))
+    assert timing.steps == 2
+    assert timing.steps_left == 3 * 4 - 4
+    assert timing.seconds_per_step > 0
+
+
+def test_every_step_is_told_as_it_is_taken(job):
+    told = []
+    train_fold(job, report=told.append)
+    assert told.count(StepTaken()) == 3 * 4
 
 
 def test_twenty_steps_are_measured_after_the_warm_up(job):
     told = []
     train_fold(dataclasses.replace(job, iterations=25, epochs=1), report=told.append)
-    assert (told[1].steps, told[1].steps_left) == (20, 3)
+    (timing,) = (news for news in told if isinstance(news, StepTiming))
+    assert (timing.steps, timing.steps_left) == (20, 3)
 
 
 def test_validation_steps_shrink_with_the_iterations(job):
