@@ -102,6 +102,12 @@ class Engine:
         return f"engine on {self.device}: {'; '.join(self.reasons)}"
 
 
+def options(wishes: EngineWishes) -> str:
+    """Return the options of a command line that ask for this."""
+    without = f" --without {','.join(wishes.without)}" if wishes.without else ""
+    return f"--precision {wishes.precision} --augmentation {wishes.augmentation}{without}"
+
+
 def parse_augmentation(word: str) -> AugmentationPath:
     """Return the path of ``--augmentation``.
 

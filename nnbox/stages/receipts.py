@@ -51,6 +51,20 @@ class Unit:
     outputs: tuple[Path, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """An input that is not what it was: digests or plain values, None where it was not there."""
+
+    name: str
+    before: str | None
+    now: str | None
+
+    @property
+    def words(self) -> str:
+        """The difference on a line."""
+        return f"{self.name}: {_short(self.before)} -> {_short(self.now)}"
+
+
 @dataclass(frozen=True, slots=True)
 class Receipts:
     """The receipts of a workspace."""
@@ -74,18 +88,19 @@ class Receipts:
         found = (path.relative_to(self.folder).with_suffix("") for path in (self.folder / stage).rglob("*.json"))
         return tuple(sorted(path.as_posix() for path in found if not path.name.startswith(".")))
 
-    def differences(self, unit: Unit) -> tuple[str, ...] | None:
-        """Compare a unit with its receipt: None without a receipt, empty when equal, else each difference in words."""
+    def differences(self, unit: Unit) -> tuple[Difference, ...] | None:
+        """Compare a unit with its receipt: None without a receipt, empty when equal."""
         receipt = self.read(unit.name)
         if receipt is None:
             return None
         found = []
         if receipt.work_version != unit.version:
-            found.append(f"version of the work: {receipt.work_version} -> {unit.version}")
+            before, now = str(receipt.work_version), str(unit.version)
+            found.append(Difference(name="version of the work", before=before, now=now))
         for name in sorted({*receipt.inputs, *unit.inputs}):
-            before, now = receipt.inputs.get(name), unit.inputs.get(name)
-            if before != now:
-                found.append(f"{name}: {_short(before)} -> {_short(now)}")
+            was, is_now = receipt.inputs.get(name), unit.inputs.get(name)
+            if was != is_now:
+                found.append(Difference(name=name, before=was, now=is_now))
         return tuple(found)
 
     def damaged(self, unit_name: str) -> tuple[str, ...]:

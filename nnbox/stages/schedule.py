@@ -1,13 +1,12 @@
-"""What is to be trained, what each network depends on, and whether what was trained still holds. No torch here."""
+"""What is to be trained, and what each network depends on. No torch here."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nnbox.errors import ChangedRunError
 from nnbox.files import digest_text
 from nnbox.records.codec import encode
 from nnbox.records.plan import ConfigurationPlan, Folds, Plan
@@ -17,7 +16,8 @@ from nnbox.stages.projection import step_operations
 from nnbox.stages.receipts import Unit
 
 VERSION = 1
-_MOST_LINES = 20
+OPTION = "option "
+"""Before the names of inputs that are options of the command line."""
 Place = tuple[str, int]
 """A network of a run: configuration and fold."""
 
@@ -105,12 +105,12 @@ def training_unit(context: Context, job: Job, place: tuple[str, int]) -> Unit:
         "recipe": job.recipe.name,
         "recipe's values": digest_text(json.dumps(encode(replace(job.recipe, maximum_epochs=0)), sort_keys=True)),
         f"plan of {name}": _plan_digest(plan, configuration),
-        "option epochs": str(options.epochs),
-        "option iterations": str(options.iterations),
-        "option seed": str(options.seed),
-        "option precision": options.engine.precision.value,
-        "option augmentation": options.engine.augmentation.value,
-        "option without": ",".join(options.engine.without),
+        f"{OPTION}epochs": str(options.epochs),
+        f"{OPTION}iterations": str(options.iterations),
+        f"{OPTION}seed": str(options.seed),
+        f"{OPTION}precision": options.engine.precision.value,
+        f"{OPTION}augmentation": options.engine.augmentation.value,
+        f"{OPTION}without": ",".join(options.engine.without),
         "cases of the fold": digest_text("\n".join(job.folds.validation[fold])),
     }
     if options.time_budget_seconds is not None:
@@ -134,41 +134,6 @@ def _plan_digest(plan: Plan, configuration: ConfigurationPlan) -> str:
 def begun(unit: Unit) -> Unit:
     """Return the unit under whose name an unfinished training says from which inputs it was begun."""
     return replace(unit, name=f"started/{unit.name}", outputs=())
-
-
-def require_unchanged(context: Context, job: Job) -> None:
-    """See that no trained unit, finished or begun, in this run's schedule or not, would have to be thrown away.
-
-    Raises:
-        ChangedRunError: inputs, options or version differ; the message lists each difference.
-    """
-    folds = range(len(job.folds.validation))
-    places = [(item.name, fold) for item in job.plan.configurations for fold in folds]
-    units = {unit.name: unit for unit in (training_unit(context, job, place) for place in places)}
-    changed: dict[str, list[str]] = {}
-    for name in context.receipts.names("training"):
-        if name not in units:
-            changed.setdefault("units that this plan does not have", []).append(name.removeprefix("training/"))
-    for unit in units.values():
-        for recorded in (unit, begun(unit)):
-            for difference in context.receipts.differences(recorded) or ():
-                changed.setdefault(difference, []).append(unit.name.removeprefix("training/"))
-    if not changed:
-        return
-    lines = [f"  - {difference} ({_few(names)})" for difference, names in changed.items()]
-    if len(lines) > _MOST_LINES:
-        lines[_MOST_LINES:] = [f"  - … and {len(lines) - _MOST_LINES} more differences"]
-    raise ChangedRunError(
-        f"{context.workspace.root} holds trained networks that this command would not give again. What changed:\n"
-        + "\n".join(lines)
-        + "\nWhat to do: repeat the command as it was; or use another --output; or add --restart, which moves the old "
-        "run aside."
-    )
-
-
-def _few(names: Sequence[str]) -> str:
-    unique = list(dict.fromkeys(names))
-    return ", ".join(unique) if len(unique) <= 3 else f"{unique[0]} and {len(unique) - 1} other units"
 
 
 def work_digest(context: Context, job: Job) -> str:

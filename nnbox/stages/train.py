@@ -15,6 +15,7 @@ from nnbox.records.codec import write_record
 from nnbox.records.plan import Plan
 from nnbox.records.results import Selection
 from nnbox.rules.time_budget import decide_layout
+from nnbox.stages.changed import require_unchanged
 from nnbox.stages.claims import Holder
 from nnbox.stages.clock import Stage, ending_recorded, stage
 from nnbox.stages.completion import background_only
@@ -41,7 +42,6 @@ from nnbox.stages.resources import (
 from nnbox.stages.schedule import (
     Schedule,
     complete_folds,
-    require_unchanged,
     schedule_facts,
     schedule_units,
     work_digest,

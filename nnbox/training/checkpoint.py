@@ -19,6 +19,7 @@ from torch import Tensor
 from nnbox.errors import ChangedRunError, RecordError, ResourceError
 from nnbox.files import atomic_path, digest_file, link_or_copy
 from nnbox.records.codec import read_record, write_record
+from nnbox.records.engine import EngineWishes
 from nnbox.rules.schedule import ScheduleState
 from nnbox.training.progress import EpochRecord
 
@@ -35,6 +36,14 @@ class LossScaling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Computed:
+    """Where and how a network was computed up to its checkpoint: the device as torch spells it, the wishes settled."""
+
+    device: str
+    engine: EngineWishes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointRecord:
     """The readable half of a checkpoint.
 
@@ -47,6 +56,7 @@ class CheckpointRecord:
         tensors: name of the tensors' file, in the same folder.
         tensors_sha256: its digest.
         full_precision: the training broke down once and goes on in float32.
+        computed: for who finds the checkpoint elsewhere; None in older ones.
     """
 
     RECORD: ClassVar[str] = "checkpoint"
@@ -60,6 +70,7 @@ class CheckpointRecord:
     tensors: str
     tensors_sha256: str
     full_precision: bool = False
+    computed: Computed | None = None
 
 
 Checkpoint = tuple[CheckpointRecord, dict[str, Tensor]]
@@ -96,6 +107,7 @@ def write_checkpoint(
     losses: tuple[float | None, ...] = (),
     loss_scaling: LossScaling | None,
     full_precision: bool = False,
+    computed: Computed | None = None,
 ) -> None:
     """Write the state after ``schedule.epoch`` epochs and the steps since, then remove all but the one before."""
     name = f"checkpoint-{schedule.epoch:06d}-{len(losses):06d}.safetensors"
@@ -108,6 +120,7 @@ def write_checkpoint(
         tensors=name,
         tensors_sha256=write_tensors(folder / name, tensors),
         full_precision=full_precision,
+        computed=computed,
     )
     path, before = folder / RECORD_NAME, folder / BEFORE_NAME
     if path.exists() and _named(path) != name:
@@ -147,9 +160,8 @@ def read_checkpoint(folder: Path, job_sha256: str, tell: Callable[[str], None]) 
         link_or_copy(before, path)
     if found[0].job_sha256 != job_sha256:
         raise ChangedRunError(
-            f"the checkpoint in {folder} belongs to a training with other cases, options or rules, or on another kind "
-            "of device. What to do: repeat the command as it was, on another device with the --precision and "
-            "--augmentation that it was begun with, use another output, or add --restart."
+            f"the checkpoint in {folder} belongs to a training with other cases, options or rules. What to do: repeat "
+            "the command as it was, use another --output, or add --restart, which moves the old run aside."
         )
     return found
 

@@ -8,10 +8,20 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from nnbox.errors import ChangedRunError
 from nnbox.recipes import Recipe
+from nnbox.records.codec import read_record
+from nnbox.records.engine import options
 from nnbox.rules.schedule import ScheduleState, continue_for
-from nnbox.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from nnbox.training.engine import settle_engine
+from nnbox.training.checkpoint import (
+    RECORD_NAME,
+    Checkpoint,
+    CheckpointRecord,
+    Computed,
+    read_checkpoint,
+    write_checkpoint,
+)
+from nnbox.training.engine import settle_engine, settled
 from nnbox.training.job import TrainingJob
 from nnbox.training.learner import Learner
 from nnbox.training.progress import EpochRecord, Report, Setback, write_progress
@@ -54,13 +64,39 @@ def last_checkpoint(job: TrainingJob, report: Callable[[Report], None]) -> Check
     """Read the job's checkpoint; None where there is none. Damage is told.
 
     Raises:
-        ChangedRunError: the folder holds the checkpoint of another job.
+        ChangedRunError: the folder holds the checkpoint of another job, or of one computed in another way.
     """
 
     def tell(sentence: str) -> None:
         report(Setback(configuration=job.configuration.name, fold=job.fold, sentence=sentence))
 
-    return read_checkpoint(job.folder, job.digest(), tell)
+    try:
+        return read_checkpoint(job.folder, job.digest(), tell)
+    except ChangedRunError:
+        _require_same_engine(job)
+        raise
+
+
+def _require_same_engine(job: TrainingJob) -> None:
+    """See that a checkpoint of another digest was computed as this job would be; the digest does not tell.
+
+    Raises:
+        ChangedRunError: it was not; most often ``auto`` chose for another device.
+    """
+    before, now = read_record(job.folder / RECORD_NAME, CheckpointRecord).computed, _computed(job)
+    if before is None or before.engine == now.engine:
+        return
+    raise ChangedRunError(
+        f"{job.configuration.name} fold {job.fold} was begun on {before.device} with {options(before.engine)}; on "
+        f"{now.device} this command means {options(now.engine)}, which gives another network (what is not said, or "
+        "auto, follows from the device). What to do: continue on a device like the first one; or delete the folder "
+        f"{job.folder}, and this network alone is trained anew; or use another --output; or add --restart, which moves "
+        "the old run aside. Who wants to change devices says --precision and --augmentation from the start."
+    )
+
+
+def _computed(job: TrainingJob) -> Computed:
+    return Computed(device=job.device, engine=settled(job.engine, job.device))
 
 
 def take_up(job: TrainingJob, saved: Checkpoint | None, *, full_precision: bool) -> tuple[Learner, Standing]:
@@ -107,6 +143,7 @@ def save(job: TrainingJob, learner: Learner, standing: Standing, *, now: bool = 
         losses=on_host(standing.losses),
         loss_scaling=learner.loss_scaling,
         full_precision=standing.full_precision,
+        computed=_computed(job),
     )
     standing.saved_at = time.monotonic()
     standing.saving_seconds = standing.saved_at - started

@@ -17,7 +17,9 @@ from nnbox.files import digest_file
 from nnbox.imaging.io import read_header, read_labels, write_labels
 from nnbox.intake.options import IntakeOptions
 from nnbox.records.codec import read_record
+from nnbox.records.engine import EngineWishes, SpeedUp
 from nnbox.records.plan import Folds, Plan
+from nnbox.records.precision import Precision
 from nnbox.records.results import CrossValidation, Selection
 from nnbox.stages.intake import listing_digest
 from nnbox.stages.lock import held
@@ -186,7 +188,16 @@ def test_changed_options_are_refused_before_any_work(trained, listener):
     before = _digests(trained.output)
     with pytest.raises(ChangedRunError) as error:
         train(dataclasses.replace(trained, epochs=3, seed=1), listener)
-    for words in ("option epochs: 2 -> 3", "option seed: 0 -> 1", "--restart", "3d_fullres/fold_0"):
+    remedy = "repeat the command as it was, with --epochs 2 --seed 0;"
+    for words in ("--epochs: 2 -> 3", "--seed: 0 -> 1", remedy, "--restart", "3d_fullres/fold_0"):
+        assert words in str(error.value)
+    with pytest.raises(ChangedRunError) as error:
+        train(
+            dataclasses.replace(trained, engine=EngineWishes(precision=Precision.BF16, without=tuple(SpeedUp)[:1])),
+            listener,
+        )
+    remedy = "with --precision auto and without --without;"
+    for words in ("--precision: auto -> bf16, where auto chooses by the device (", "--without: not given -> ", remedy):
         assert words in str(error.value)
     assert _digests(trained.output) == before
 

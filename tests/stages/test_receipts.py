@@ -32,7 +32,10 @@ def test_changed_inputs_are_listed_with_before_and_after(tmp_path, receipts):
     (tmp_path / "out.bin").write_bytes(b"result")
     receipts.write(_unit(tmp_path, epochs="3"), seconds=1)
     changed = Unit(name="stage/case", version=2, inputs={"image": "a", "epochs": "5"}, outputs=(tmp_path / "out.bin",))
-    assert receipts.differences(changed) == ("version of the work: 1 -> 2", "epochs: 3 -> 5")
+    assert tuple(item.words for item in receipts.differences(changed)) == (
+        "version of the work: 1 -> 2",
+        "epochs: 3 -> 5",
+    )
     assert not receipts.is_done(changed)
 
 

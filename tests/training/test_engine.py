@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from nnbox.records.engine import (
     NormKind,
     Residence,
     SpeedUp,
+    options,
     parse_augmentation,
     parse_without,
 )
@@ -267,8 +269,24 @@ def test_the_state_of_loss_scaling_is_taken_up(job):
 def test_a_checkpoint_is_continued_by_the_same_engine_only(job, wishes):
     assert job.digest() == dataclasses.replace(job, engine=settled(job.engine, "cpu")).digest()
     train_fold(dataclasses.replace(job, epochs=1), report=silent)
-    with pytest.raises(ChangedRunError):
+    with pytest.raises(ChangedRunError) as error:
         train_fold(dataclasses.replace(job, epochs=1, engine=wishes), report=silent)
+    assert "was begun on cpu with --precision float32 --augmentation cpu;" in str(error.value)
+    assert f"on cpu this command means {options(settled(wishes, 'cpu'))}" in str(error.value)
+
+
+def test_what_another_device_changes_is_named_and_the_remedy_works(job, monkeypatch):
+    """Begun where ``auto`` means bf16, as on a card, and continued where it means float32."""
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("nnbox.training.engine.choose_precision", lambda _wanted, _device: Precision.BF16)
+        train_fold(dataclasses.replace(job, epochs=1), report=silent)
+    with pytest.raises(ChangedRunError) as error:
+        train_fold(dataclasses.replace(job, epochs=1), report=silent)
+    words = "was begun on cpu with --precision bf16 --augmentation cpu; on cpu this command means --precision float32"
+    assert words in str(error.value)
+    assert f"or delete the folder {job.folder}" in str(error.value)
+    shutil.rmtree(job.folder)
+    assert train_fold(dataclasses.replace(job, epochs=1), report=silent).epochs == 1
 
 
 def test_a_training_in_bf16_learns(job):
