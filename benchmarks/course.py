@@ -1,4 +1,9 @@
-"""Memory and open files of a command with all its descendants over time, looked at from outside, in /proc."""
+"""Memory and open files of a command with all its descendants over time, looked at from outside, in /proc.
+
+The largest process counts with all that is resident, the others with what they share with nobody: a library that all
+of them have mapped counts once, and it counts whole, whoever else on the machine has it mapped. Between two looks a
+peak could be missed; so the kernel's own high-water mark of each process is looked at, too.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,7 @@ from statistics import median
 import numpy as np
 
 _PROC = Path("/proc")
+_KB = 1024
 _BEGIN, _END = 0.2, 0.95
 """The part of a run that is judged: what starts and what ends it is left out."""
 
@@ -22,16 +28,18 @@ class Look:
 
     Attributes:
         seconds: since the command began.
-        memory_bytes: of all processes, shared pages counted in parts (PSS).
+        memory_bytes: held at that moment.
+        mark_bytes: the most that one of the processes has ever held, as the kernel remembers it.
         files: open file descriptors of all processes.
     """
 
     seconds: float
     memory_bytes: int
+    mark_bytes: int
     files: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
     """What was seen of a command.
 
@@ -39,11 +47,13 @@ class Course:
         exit_code: its own.
         seconds: from start to end.
         looks: in order.
+        output: what it said, on either stream.
     """
 
     exit_code: int
     seconds: float
     looks: tuple[Look, ...]
+    output: str
 
     @property
     def judged(self) -> tuple[Look, ...]:
@@ -52,16 +62,18 @@ class Course:
 
     @property
     def peak_bytes(self) -> int:
-        """The most memory that was seen."""
-        return max(look.memory_bytes for look in self.looks)
+        """The most memory of the whole tree at a time."""
+        return max((max(look.memory_bytes, look.mark_bytes) for look in self.looks), default=0)
 
     @property
     def growth_bytes(self) -> float:
         """What memory grows by over the judged part, by the line of least squares."""
-        judged = self.judged
-        at = np.array([look.seconds for look in judged])
-        slope = np.polyfit(at - at[0], [look.memory_bytes for look in judged], 1)[0]
-        return float(slope * (at[-1] - at[0]))
+        return self._growth([look.memory_bytes for look in self.judged])
+
+    @property
+    def growth_files(self) -> float:
+        """What the number of open files grows by over the judged part, by the line of least squares."""
+        return self._growth([look.files for look in self.judged])
 
     @property
     def median_bytes(self) -> float:
@@ -69,15 +81,24 @@ class Course:
         return median(look.memory_bytes for look in self.judged)
 
     @property
-    def files(self) -> tuple[int, int]:
-        """The most open files in the first and in the second half of the judged part."""
-        judged = self.judged
-        middle = len(judged) // 2
-        return max(look.files for look in judged[:middle]), max(look.files for look in judged[middle:])
+    def median_files(self) -> float:
+        """The usual number of open files of the judged part."""
+        return median(look.files for look in self.judged)
+
+    def _growth(self, values: Sequence[float]) -> float:
+        at = np.array([look.seconds for look in self.judged])
+        return float(np.polyfit(at - at[0], values, 1)[0] * (at[-1] - at[0]))
 
 
 def watch(command: Sequence[str | Path], log: Path, environment: Mapping[str, str], *, every_seconds: float) -> Course:
-    """Run a command to its end and look at it every so often; what it says goes into a file."""
+    """Run a command to its end and look at it every so often.
+
+    Args:
+        command: program and arguments.
+        log: file that takes what it says.
+        environment: of the command.
+        every_seconds: pause between two looks.
+    """
     began, looks = time.monotonic(), []
     with log.open("wb") as stream:
         running = subprocess.Popen(
@@ -85,45 +106,62 @@ def watch(command: Sequence[str | Path], log: Path, environment: Mapping[str, st
         )
         try:
             while running.poll() is None:
-                processes = descendants(running.pid)
-                memory, files = sum(map(_memory_bytes, processes)), sum(map(_open_files, processes))
-                if memory:
-                    looks.append(Look(time.monotonic() - began, memory, files))
+                look = _look(running.pid, time.monotonic() - began)
+                looks += [look] if look.memory_bytes else []
                 time.sleep(every_seconds)
         finally:
             if running.poll() is None:
                 running.kill()
                 running.wait()
-    return Course(running.returncode, time.monotonic() - began, tuple(looks))
+    seconds, output = time.monotonic() - began, log.read_text(errors="replace")
+    return Course(exit_code=running.returncode, seconds=seconds, looks=tuple(looks), output=output)
 
 
-def descendants(root: int) -> list[int]:
+def _look(root: int, seconds: float) -> Look:
+    sizes, marks, files = [(0, 0)], [0], 0
+    for process in _tree(root):
+        found = _fields(process, "smaps_rollup")
+        sizes.append((found.get("Rss", 0), found.get("Private_Clean", 0) + found.get("Private_Dirty", 0)))
+        marks.append(_fields(process, "status").get("VmHWM", 0))
+        files += _open_files(process)
+    whole, own = max(sizes)
+    together = whole + sum(private for _, private in sizes) - own
+    return Look(seconds, together * _KB, max(marks) * _KB, files)
+
+
+def _tree(root: int) -> list[int]:
     """Return a process and all that it and its children started and that are still there."""
+    children: dict[int, list[int]] = {}
+    for folder in _PROC.iterdir():
+        if folder.name.isdecimal() and (parent := _parent(folder)) is not None:
+            children.setdefault(parent, []).append(int(folder.name))
     found, waiting = [], [root]
     while waiting:
         found.append(waiting.pop())
-        for thread in _listed(_PROC / str(found[-1]) / "task"):
-            try:
-                waiting.extend(map(int, (_PROC / str(found[-1]) / "task" / thread / "children").read_text().split()))
-            except OSError:
-                continue
+        waiting.extend(children.get(found[-1], ()))
     return found
 
 
-def _memory_bytes(process: int) -> int:
+def _parent(folder: Path) -> int | None:
     try:
-        lines = (_PROC / str(process) / "smaps_rollup").read_text().splitlines()
-    except OSError:  # it has ended
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+        # The name of a program may hold blanks and brackets; the state and the parent follow the last bracket.
+        return int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _fields(process: int, file: str) -> dict[str, int]:
+    """Return the fields that are stated in kB; none where the process has ended."""
+    try:
+        lines = (_PROC / str(process) / file).read_text().splitlines()
+    except OSError:
+        return {}
+    parts = [line.split() for line in lines]
+    return {words[0].rstrip(":"): int(words[1]) for words in parts if len(words) == 3 and words[2] == "kB"}
 
 
 def _open_files(process: int) -> int:
-    return len(_listed(_PROC / str(process) / "fd"))
-
-
-def _listed(folder: Path) -> list[str]:
     try:
-        return [path.name for path in folder.iterdir()]
-    except OSError:
-        return []
+        return len(list((_PROC / str(process) / "fd").iterdir()))
+    except OSError:  # it has ended
+        return 0

@@ -27,6 +27,7 @@ class ModelSize:
         folds: members of the ensemble.
         names: the configurations, all alike but for their spacing; a ``3d_cascade`` brings its first stage.
         postprocessing: keep the largest component of each label.
+        is_ct: of the one channel, whose values are then clipped: air is constant.
     """
 
     labels: int
@@ -35,6 +36,7 @@ class ModelSize:
     folds: int = 1
     names: tuple[str, ...] = ("3d_fullres",)
     postprocessing: bool = False
+    is_ct: bool = False
 
 
 def write_model(folder: Path, size: ModelSize) -> Path:
@@ -58,17 +60,24 @@ def write_model(folder: Path, size: ModelSize) -> Path:
     return folder / "model"
 
 
-def write_images(folder: Path, shape_vox: Shape3, *, count: int = 1, spacing_mm: Spacing3 = _SPACING_MM) -> None:
-    """Write images of smooth noise, int16, nowhere zero, into a new flat folder."""
+def write_images(
+    folder: Path, shape_vox: Shape3, *, count: int = 1, spacing_mm: Spacing3 = _SPACING_MM, air_slices: int = 0
+) -> None:
+    """Write images of smooth noise, int16, nowhere zero, into a new flat folder; the first slices may be air, -1000."""
     folder.mkdir(parents=True)
     for number in range(count):
         rng = np.random.default_rng(number)
         coarse = rng.integers(1, 1200, tuple(-(-size // 8) for size in shape_vox), dtype=np.int16)
         values = coarse.repeat(8, 0).repeat(8, 1).repeat(8, 2)[tuple(slice(size) for size in shape_vox)]
+        values[:air_slices] = -1000
         write_volume(folder / f"case_{number}.nii.gz", np.ascontiguousarray(values), spacing_mm)
 
 
 def _plan(size: ModelSize, configurations: tuple[ConfigurationPlan, ...]) -> Plan:
+    by_case = Normalization(scheme=NormalizationScheme.ZSCORE, use_nonzero_mask=False)
+    clipped = Normalization(
+        scheme=NormalizationScheme.CT, use_nonzero_mask=False, mean=600.0, sd=350.0, lower=0.0, upper=1200.0
+    )
     return Plan(
         task="Task80_Random",
         recipe="2019",
@@ -77,9 +86,9 @@ def _plan(size: ModelSize, configurations: tuple[ConfigurationPlan, ...]) -> Pla
         planning_memory_gb=12.0,
         dimension=3,
         axis_order=(0, 1, 2),
-        channels=(Channel(name="MRI", is_ct=False),),
+        channels=(Channel(name="CT" if size.is_ct else "MRI", is_ct=size.is_ct),),
         labels=tuple(Label(value=value, name=f"structure {value}") for value in range(1, size.labels + 1)),
-        normalizations=(Normalization(scheme=NormalizationScheme.ZSCORE, use_nonzero_mask=False),),
+        normalizations=(clipped if size.is_ct else by_case,),
         configurations=configurations,
         choices=Choices(),
         decisions=(),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from peak import Watched, watched
+from course import Course, watch
 from random_model import ModelSize, write_images, write_model
 
 from nnbox.errors import UsageError
@@ -33,7 +33,7 @@ SHAPE = (48, 288, 48)
 class Run:
     """A prediction as its user and its watcher see it."""
 
-    watched: Watched
+    watched: Course
     output: Path
 
     @property
@@ -49,7 +49,7 @@ def predict(model, images, output, *options):
     command = [sys.executable, "-m", "nnbox", "predict", "--input", str(images), "--output", str(output)]
     command += ["--model", str(model), "--device", "cpu", "--no-mirroring", "--workers", "0", *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
-    return Run(watched(command, output.with_suffix(".txt"), environment, every_seconds=0.02), output)
+    return Run(watch(command, output.with_suffix(".txt"), environment, every_seconds=0.02), output)
 
 
 @pytest.fixture(scope="module")
