@@ -15,6 +15,7 @@ from pathlib import Path
 from nnbox.faults import VARIABLE
 from nnbox.files import digest_file
 
+_MARK = "NNBOX_TEST_RUN"
 # Written anew by every run, or timed.
 _PASSING = {"log.jsonl", "report.html", ".lock", ".writers", ".presence.json", "progress.csv"}
 
@@ -69,7 +70,7 @@ class Runs:
     ) -> int:
         request = {
             "words": [str(word) for word in words],
-            "environment": {VARIABLE: "", **environment},
+            "environment": {VARIABLE: "", _MARK: self._mark(), **environment},
             "said": str(self._said),
             "file_bytes": file_bytes,
             "jumping": jumping,
@@ -80,7 +81,11 @@ class Runs:
 
     def _end(self, session: int) -> Run:
         code = int(self._process.stdout.readline())
-        return Run(code=code, said=self._said.read_text(), left=survivors(session))
+        return Run(code=code, said=self._said.read_text(), left=survivors(session, self._mark()))
+
+    def _mark(self) -> str:
+        """Return what the environment of a run's processes shows, and of no others."""
+        return str(self._said)
 
     def close(self) -> None:
         self._process.stdin.close()
@@ -88,10 +93,10 @@ class Runs:
         self._process.stdout.close()
 
 
-def survivors(session: int) -> tuple[str, ...]:
-    """Return the processes of a session that still live when they had ten seconds to end."""
+def survivors(session: int, mark: str) -> tuple[str, ...]:
+    """Return the processes of a run that still live when they had ten seconds to end."""
     for _ in range(100):
-        if not (found := processes_of(session)):
+        if not (found := processes_of(session, mark)):
             return ()
         time.sleep(0.1)
     return found
@@ -104,13 +109,14 @@ def _state(pid: int) -> str:
         return "Z"
 
 
-def processes_of(session: int) -> tuple[str, ...]:
-    found = []
+def processes_of(session: int, mark: str) -> tuple[str, ...]:
+    """Return those of a session, and those with sessions of their own that inherited the mark."""
+    found, marked = [], f"{_MARK}={mark}".encode()
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
                 state, _, _, owner = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
-                if int(owner) == session and state != "Z":
+                if state != "Z" and (int(owner) == session or marked in (entry / "environ").read_bytes().split(b"\0")):
                     found.append((entry / "cmdline").read_text().replace("\0", " "))
             except OSError:
                 continue
