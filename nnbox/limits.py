@@ -16,6 +16,7 @@ _OWN = Path("/proc/self/cgroup")
 _PROC = Path("/proc")
 # Version 1 writes "no limit" as the largest multiple of a page.
 _UNLIMITED_BYTES = 1 << 60
+_CARD_IS_FULL = ("CUDA out of memory", "CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
 _MMAP_THRESHOLD = -3  # as glibc's malloc.h numbers it
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -73,13 +74,18 @@ def memory_in_use_bytes(groups: Path = _GROUPS, own: Path = _OWN) -> int | None:
 def memory_ran_out(error: BaseException) -> ResourceError | None:
     """Return what to tell where an error means that memory did not suffice; None where it means something else.
 
-    torch tells of it on the CPU by a ``RuntimeError``, which only its words set apart.
+    torch tells of it on the CPU by a ``RuntimeError``, which only its words set apart; on a card by several.
     """
+    asked = next(iter(str(error).splitlines()), "")
+    if any(words in str(error) for words in _CARD_IS_FULL):
+        return ResourceError(
+            f"the card's memory ran out ({asked}). What to do: end what else uses the card, use one with more memory, "
+            "or --device cpu; then run the same command again, what is finished is kept."
+        )
     if not isinstance(error, MemoryError) and "DefaultCPUAllocator: can't allocate memory" not in str(error):
         return None
     used = memory_in_use_bytes()
     seen = "" if used is None else f"; {used / 1e6:.0f} MB are in use"
-    asked = next(iter(str(error).splitlines()), "")
     return ResourceError(
         f"memory ran out{f' ({asked})' if asked else ''}{seen}. What to do: give more memory, or use fewer --workers; "
         "then run the same command again, what is finished is kept."

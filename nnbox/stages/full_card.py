@@ -10,6 +10,8 @@ from nnbox.inference.manner import Manner, less_on_card
 from nnbox.network.device import CardFullError, Device, free_card_bytes
 from nnbox.stages.journal import Journal
 
+MORE_MEMORY = "or use a card with more memory; the same command continues with this case"
+"""A remedy that holds for every case; see `Asked`."""
 _Answer = TypeVar("_Answer")
 
 

@@ -10,13 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nnbox.inference.export import probabilities_on_crop, store_probabilities
+from nnbox.inference.manner import Manner
+from nnbox.network.device import card_errors
 from nnbox.network.unet import build_network
 from nnbox.records.plan import ConfigurationPlan
 from nnbox.records.prepared import PreviousPrediction
 from nnbox.stages.context import Context
 from nnbox.stages.costs import Costs
+from nnbox.stages.full_card import MORE_MEMORY, Asked, answered
 from nnbox.stages.job import Job
 from nnbox.stages.members import load_member
 from nnbox.stages.probing_ending import Probed, measure_ending, usual_seconds
@@ -88,7 +92,7 @@ def measure(
         probed: dict[str, Probed] = {}
         for name, work in works.items():
             _measure_training(_throw_away(work, folder / name), pool, allowed, costs)
-            probed[name] = _measure_prediction(job, work, folder / name, allowed, costs)
+            probed[name] = _measure_prediction(context, job, work, (folder / name, allowed), costs)
         costs.ending = measure_ending(context, job, probed, allowed)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -118,8 +122,17 @@ def _measure_training(work: TrainingJob, pool: WorkerPool, allowed_seconds: floa
         costs.start[name] = max(0.0, watch.start_seconds - watch.epoch_seconds)
 
 
-def _measure_prediction(job: Job, work: TrainingJob, folder: Path, allowed_seconds: float, costs: Costs) -> Probed:
-    """Predict one case of middling size with random weights and keep its probabilities."""
+def _measure_prediction(
+    context: Context, job: Job, work: TrainingJob, bounds: tuple[Path, float], costs: Costs
+) -> Probed:
+    """Predict one case of middling size with random weights and keep its probabilities.
+
+    ``bounds`` are the folder that is written to and the seconds that it may be repeated for.
+
+    Raises:
+        CardFullError: the card has no room for it with everything held back.
+    """
+    folder, allowed_seconds = bounds
     plan, configuration = job.plan, work.configuration
     weights = folder / "random.safetensors"
     write_tensors(weights, build_network(configuration.topology, seed=0).state_dict())
@@ -131,13 +144,29 @@ def _measure_prediction(job: Job, work: TrainingJob, folder: Path, allowed_secon
     member = load_member(plan, configuration, {0: weights}, job.device, mirroring=True)
     costs.opening[configuration.name] = time.monotonic() - began
     placement, stored = load_prepared(work.store, case).placement, folder / f"{case}.npz"
+    probed = Probed(
+        case=case,
+        member=member,
+        manner=Manner(),
+        weights=weights,
+        stored=stored,
+        store=work.store,
+        previous=previous,
+    )
 
     def predict() -> None:
-        probabilities = member.predict(np.array(load_image(work.store, case)), previous)
+        image = np.array(load_image(work.store, case))
+
+        def ask(manner: Manner) -> NDArray[np.float32]:
+            with card_errors(job.device):
+                return member.at(manner).predict(image, previous)
+
+        asked = Asked(case=case, shape_vox=image.shape[1:], device=job.device, remedy=MORE_MEMORY)
+        probabilities, probed.manner = answered(ask, probed.manner, asked, context.journal)
         store_probabilities(stored, probabilities_on_crop(probabilities, placement, configuration.resampling))
 
     costs.case[configuration.name] = share * usual_seconds(predict, allowed_seconds)
-    return Probed(case=case, member=member, weights=weights, stored=stored, store=work.store, previous=previous)
+    return probed
 
 
 def _middling(work: TrainingJob) -> tuple[str, float]:

@@ -15,15 +15,18 @@ from nnbox.geometry import Grid
 from nnbox.imaging.io import read_header, read_image, read_labels, write_labels
 from nnbox.imaging.label_values import to_consecutive
 from nnbox.imaging.postprocess import apply_postprocessing
-from nnbox.imaging.prepare import prepare
+from nnbox.imaging.prepare import PreparedArrays, prepare
 from nnbox.inference.export import labels_on_source, original_values
 from nnbox.inference.label_map import label_map
+from nnbox.inference.manner import Manner
 from nnbox.inference.probabilities import average_probabilities, load_probabilities
+from nnbox.network.device import card_errors
 from nnbox.records.dataset import Case
 from nnbox.records.plan import Plan
 from nnbox.records.results import PostprocessingStep, Selection
 from nnbox.stages.context import Context
 from nnbox.stages.costs import EndingCosts
+from nnbox.stages.full_card import MORE_MEMORY, Asked, answered
 from nnbox.stages.job import Job
 from nnbox.stages.members import Member
 from nnbox.stages.packaging import expected_cases
@@ -39,13 +42,14 @@ from nnbox.training.store import load_prepared
 _MOST_REPEATS = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Probed:
     """A configuration with random weights, and what it made of one case.
 
     Attributes:
         case: of middling size.
-        member: with its one network.
+        member: with its one network, in the usual manner.
+        manner: in which the card had room for the case.
         weights: of it.
         stored: the probabilities of the case.
         store: of prepared cases.
@@ -54,6 +58,7 @@ class Probed:
 
     case: str
     member: Member
+    manner: Manner
     weights: Path
     stored: Path
     store: Path
@@ -104,13 +109,12 @@ def _measure_test_case(context: Context, job: Job, probed: Probed, allowed_secon
     paths = [context.root / path for path in case.images]
     image, grid = read_image(paths, replace_nonfinite=plan.choices.replace_nonfinite)
     arrays = prepare(image, None, grid, plan, configuration)
-    part = probed.member.part(arrays.image, arrays.placement, probed.previous)
-    found = label_map([part], arrays.placement.crop.shape_vox)
+    found = _asked(context, job, probed, arrays)
     folder = probed.stored.parent
     written = folder / "predicted" / case.output_name
 
     def ask() -> None:
-        label_map([part], arrays.placement.crop.shape_vox)
+        _asked(context, job, probed, arrays)
 
     def beside() -> None:
         again, its_grid = read_image(paths, replace_nonfinite=plan.choices.replace_nonfinite)
@@ -133,6 +137,19 @@ def _measure_test_case(context: Context, job: Job, probed: Probed, allowed_secon
     costs.beside[configuration.name] = usual_seconds(beside, allowed_seconds)
     costs.receipt = max(costs.receipt, usual_seconds(record, allowed_seconds))
     costs.archived = max(costs.archived, usual_seconds(archive, allowed_seconds))
+
+
+def _asked(context: Context, job: Job, probed: Probed, arrays: PreparedArrays) -> NDArray[np.unsignedinteger]:
+    """Return the labels of a case, as a test case gets them; a card that is too full is asked for less."""
+
+    def ask(manner: Manner) -> NDArray[np.unsignedinteger]:
+        part = probed.member.at(manner).part(arrays.image, arrays.placement, probed.previous)
+        with card_errors(job.device):
+            return label_map([part], arrays.placement.crop.shape_vox)
+
+    asked = Asked(case=probed.case, shape_vox=arrays.image.shape[1:], device=job.device, remedy=MORE_MEMORY)
+    labels, probed.manner = answered(ask, probed.manner, asked, context.journal)
+    return labels
 
 
 def _measure_scoring(context: Context, job: Job, probed: Probed, allowed_seconds: float, costs: EndingCosts) -> None:

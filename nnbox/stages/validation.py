@@ -15,7 +15,7 @@ from nnbox.network.device import card_errors
 from nnbox.records.plan import ConfigurationPlan
 from nnbox.records.prepared import PreviousPrediction
 from nnbox.stages.context import Context
-from nnbox.stages.full_card import Asked, answered
+from nnbox.stages.full_card import MORE_MEMORY, Asked, answered
 from nnbox.stages.job import Job
 from nnbox.stages.members import Member, load_member
 from nnbox.stages.overseer import Overseer
@@ -103,8 +103,7 @@ def _predict(context: Context, job: Job, how: tuple[Member, Manner], origin: _Or
         with card_errors(job.device):
             return member.at(manner).predict(image, previous)
 
-    remedy = "or use a card with more memory; the same command continues with this case"
-    asked = Asked(case=case, shape_vox=image.shape[1:], device=job.device, remedy=remedy)
+    asked = Asked(case=case, shape_vox=image.shape[1:], device=job.device, remedy=MORE_MEMORY)
     probabilities, manner = answered(ask, manner, asked, context.journal)
     on_crop = probabilities_on_crop(probabilities, placement, configuration.resampling)
     store_probabilities(workspace.validation(configuration.name, case), on_crop)

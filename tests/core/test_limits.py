@@ -118,6 +118,21 @@ def test_memory_that_ran_out_is_told_with_what_was_asked_for_whoever_asked(alloc
     assert str(memory_ran_out(MemoryError())).startswith(("memory ran out; ", "memory ran out. "))
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA out of memory. Tried to allocate 20.00 GiB.\nmore that nobody needs to read",
+        "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_the_memory_of_a_card_that_ran_out_is_told_with_what_helps_there(words):
+    told = memory_ran_out(RuntimeError(words))
+    assert told.exit_code == 5
+    assert str(told).startswith(f"the card's memory ran out ({words.splitlines()[0]}). What to do: end what else")
+    assert "--device cpu" in str(told)
+
+
 def test_another_error_is_not_taken_for_it():
     assert memory_ran_out(RuntimeError("shapes do not match")) is None
     assert memory_ran_out(OSError(12, "Cannot allocate memory")) is None
