@@ -13,6 +13,7 @@ class Manner:
     """How a prediction is done; only ``halves`` can change a label.
 
     Attributes:
+        keep_freed: let the C library keep freed arrays for later ones.
         ahead: read the next case and write the last one beside the networks.
         several: several passes at a time, each in its own thread.
         batched: several mirrored passes or tiles to a call of a network.
@@ -21,6 +22,7 @@ class Manner:
         halves: what waits for the next row of tiles rests in 16 bits.
     """
 
+    keep_freed: bool = True
     ahead: bool = True
     several: bool = True
     batched: bool = True
@@ -40,6 +42,7 @@ class Manner:
     def held_back(self) -> tuple[str, ...]:
         """Return what is held back, in words, in the order in which it came."""
         words = (
+            (self.keep_freed, "freed arrays go back at once"),
             (self.ahead, "no reading or writing beside the networks"),
             (self.several, "one pass at a time"),
             (self.batched, "one tile to a pass"),
@@ -57,6 +60,7 @@ def manners(*, on_card: bool) -> Iterator[Manner]:
     than the pass.
     """
     yield (manner := Manner())
+    yield (manner := replace(manner, keep_freed=False))
     yield (manner := replace(manner, ahead=False))
     if not on_card:
         yield (manner := replace(manner, several=False))

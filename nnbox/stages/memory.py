@@ -19,8 +19,10 @@ from nnbox.stages.footprint import CaseFootprint, Networks, case_footprint, toge
 FIRST_USE_BYTES = 20_000_000
 """What libraries take when networks are first asked: generated code, threads, matrix products.
 
-Measured while freed arrays go back at once (`give_back_large_arrays`); before, 40 MB were needed for gaps between them.
+Measured while freed arrays go back at once (`give_back_large_arrays`).
 """
+GAPS_BYTES = 130_000_000
+"""What freed arrays take that are kept for later ones. It is a matter of chance: 25 to 150 MB were measured."""
 _USED_SHARE = 0.9
 _MARGIN = 1.02  # what a process holds before it begins differs a little from run to run
 _BYTES_PER_GB = 1e9
@@ -82,7 +84,6 @@ def settle(
         ResourceError: the cases do not fit however much is held back; with the number needed.
         UsageError: see `limit_bytes`.
     """
-    give_back_large_arrays()
     room = _Room(
         host_bytes=limit_bytes(limit_gb),
         held_bytes=held_bytes(),
@@ -94,13 +95,19 @@ def settle(
         footprints = [case_footprint(source, networks, manner) for source in sources]
         found = Settled(
             manner=manner,
-            peak_bytes=room.held_bytes + FIRST_USE_BYTES + together_bytes(footprints, ahead=manner.ahead),
+            peak_bytes=room.held_bytes + _around_bytes(manner) + together_bytes(footprints, ahead=manner.ahead),
             card_bytes=max(item.card for item in footprints),
         )
         if found.peak_bytes <= room.host_bytes and found.card_bytes <= room.card_bytes:
+            if not manner.keep_freed:
+                give_back_large_arrays()
             _announce(context, found, room, _largest(footprints, cases))
             return found
     raise _refusal(found, room, _largest(footprints, cases))
+
+
+def _around_bytes(manner: Manner) -> int:
+    return FIRST_USE_BYTES + (GAPS_BYTES if manner.keep_freed else 0)
 
 
 def source_size(context: Context, case: Case) -> SourceSize:
