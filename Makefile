@@ -43,9 +43,10 @@ format: env
 types: env
 	$(BIN)/mypy
 
-# A file's tests stay together: they share fixtures that take minutes. Each process computes with one thread.
+# A file's tests stay together: they share fixtures that take minutes; in the order of their names, or files with one
+# long test would come last. Each process computes with one thread.
 test: env
-	$(BIN)/pytest -n $(TEST_JOBS) --dist loadfile --durations=10
+	$(BIN)/pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder --durations=10
 
 # Coverage-guided fuzzing of the record codec, the bundle reader and the layout detection, FUZZ_SECONDS each. What it
 # finds lies in build/fuzz; kept in tests/fuzz/found it is tried by every `make test`.

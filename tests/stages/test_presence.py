@@ -30,7 +30,7 @@ def heard(folder, error=None):
 
 
 def test_a_killed_run_is_explained_by_the_next(tmp_path):
-    done = subprocess.run([sys.executable, "-c", _KILLED, tmp_path], check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", _KILLED, tmp_path], check=False, timeout=600)
     assert done.returncode == -signal.SIGKILL
     (severity, sentence), news = heard(tmp_path)
     assert severity is Severity.WARNING

@@ -359,14 +359,14 @@ def test_the_report_is_refreshed_by_another_process_now_and_then(finished, tmp_p
     assert not refresher.refresh()
     assert refresher.refresh(stage_ended=True)
     assert not refresher.refresh(stage_ended=True), "one at a time"
-    refresher._process.wait(60)
+    refresher._process.wait(600)
     refresher.finish()
     assert (out / "report.html").exists()
     cost = read_events(out / "log.jsonl")[-1].facts["seconds"]
     assert cost > 0
     clock[0] += max(600, cost / 0.02) + 1
     assert refresher.refresh()
-    refresher._process.wait(60)
+    refresher._process.wait(600)
     refresher.finish()
     assert listener.said == []
 
@@ -377,7 +377,7 @@ def test_a_refresh_that_fails_is_a_warning(finished, tmp_path, listener, clock):
     refresher = _refreshed(out, finished[1].input, listener)
     clock[0] += 601
     assert refresher.refresh()
-    refresher._process.wait(60)
+    refresher._process.wait(600)
     refresher.finish()
     assert "could not be refreshed" in listener.text
     assert "plan.json" in listener.text

@@ -36,7 +36,7 @@ def test_a_process_whose_memory_runs_out_says_so_and_is_no_bug(tiny_options):
         at_once=1,
     )
     words = [sys.executable, "-c", _STARVING]
-    done = subprocess.run(words, input=dumps(order), capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(words, input=dumps(order), capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 5, done.stderr
     assert "Traceback" not in done.stderr
     news = read_news(done.stdout)

@@ -203,7 +203,7 @@ def test_a_training_killed_by_the_system_continues_to_the_same_bytes(job, tmp_pa
     description.write_text(json.dumps(encode(killed)))
     command = [sys.executable, script, description]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        command, capture_output=True, text=True, timeout=600, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert read_checkpoint(killed.folder, killed.digest(), nothing) is not None
