@@ -106,6 +106,21 @@ class IncompleteOutputError(NnboxError):
         super().__init__("\n".join(lines))
 
 
+_PLAIN: tuple[type[NnboxError], ...] = (
+    UsageError,
+    DataError,
+    PlanError,
+    ResourceError,
+    TrainingError,
+    IncompleteOutputError,
+)
+
+
+def error_of(exit_code: int, message: str) -> NnboxError:
+    """Return the plain error of an exit code, with a message."""
+    return next((kind for kind in _PLAIN if kind.exit_code == exit_code), NnboxError)(message)
+
+
 class RecordError(NnboxError):
     """A JSON record cannot be read: wrong type, missing or unknown field, unknown version."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from nnbox.errors import DataError, NnboxError, PlanError, RecordError, ResourceError, Severity, TrainingError
+from nnbox.errors import NnboxError, RecordError, Severity, error_of
 from nnbox.network.device import Device
 from nnbox.records.codec import decode, encode
 from nnbox.records.engine import Engine
@@ -87,7 +87,6 @@ class Refused:
     file: str | None
 
 
-_ERRORS: tuple[type[NnboxError], ...] = (DataError, PlanError, ResourceError, TrainingError)
 News = Said | Alive | Engine | Measured | Failed | Refused
 _KINDS: dict[str, type[News]] = {
     "said": Said,
@@ -119,5 +118,4 @@ def failure(news: Failed | Refused) -> NnboxError | OSError:
     """Return the error that a process told, of its own kind."""
     if isinstance(news, Refused):
         return OSError(news.number, news.reason, news.file)
-    kinds = {kind.exit_code: kind for kind in _ERRORS}
-    return kinds.get(news.exit_code, NnboxError)(news.message)
+    return error_of(news.exit_code, news.message)

@@ -6,14 +6,13 @@ import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from nnbox.errors import IncompleteOutputError, PlanError
 from nnbox.layouts.detect import find_tasks
 from nnbox.network.device import Device, choose_devices, no_device
 from nnbox.recipes import Recipe
 from nnbox.records.codec import write_record
-from nnbox.records.plan import Plan
-from nnbox.records.results import Selection
 from nnbox.rules.time_budget import decide_layout
 from nnbox.stages.changed import require_unchanged
 from nnbox.stages.claims import Holder
@@ -23,9 +22,10 @@ from nnbox.stages.context import Context, open_context
 from nnbox.stages.intake import Found, keep, take_in_dataset
 from nnbox.stages.job import Job
 from nnbox.stages.journal import Journal, Listener
-from nnbox.stages.last_report import failure_reported, write_last_report
+from nnbox.stages.last_report import write_last_report
 from nnbox.stages.leftovers import swept
 from nnbox.stages.options import TrainOptions, Until
+from nnbox.stages.outcome import TaskOutcome, attempted, require_none_failed
 from nnbox.stages.packaging import TaskPredictions, expected_cases, package_model, submit, warn_left_out
 from nnbox.stages.places import require_places, require_scratch
 from nnbox.stages.planning import plan_found, require_memory
@@ -55,25 +55,6 @@ _MEMBERS, _SUBMITTERS = "members", "submitters"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskOutcome:
-    """What a run made of one task; later parts are None when the run stopped before them.
-
-    Attributes:
-        workspace: its output folder.
-        plan: the plan.
-        selection: what was chosen.
-        predictions: the test cases' label maps.
-        left: the task, where its end was left to runs that still train.
-    """
-
-    workspace: Workspace
-    plan: Plan | None = None
-    selection: Selection | None = None
-    predictions: TaskPredictions | None = None
-    left: Job | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
     """What all tasks of a run share.
 
@@ -98,13 +79,15 @@ class _Run:
 def train(options: TrainOptions, listener: Listener, *, steps_told: bool = True) -> tuple[TaskOutcome, ...]:
     """Train every task below the input, one after the other, and write one archive of all predictions.
 
+    One of several tasks that fails does not keep the others from being done.
+
     Args:
         options: what the user asked for.
         listener: is told what happens.
         steps_told: tell it of epochs, too; False where a live view shows them.
 
     Raises:
-        NnboxError: with the exit code of what went wrong; see `nnbox.errors`.
+        NnboxError: with the exit code of what went wrong, of several tasks the highest; see `nnbox.errors`.
     """
     options = replace(options, asked_at=time.monotonic() if options.asked_at is None else options.asked_at)
     recipe = recipe_of(options)
@@ -136,8 +119,7 @@ def train(options: TrainOptions, listener: Listener, *, steps_told: bool = True)
                 context = open_context(root, workspace, journal, worker_count(options.workers))
                 at_the_end.callback(context.claims.close)
                 contexts.append(context)
-                with failure_reported(context), ending_recorded(journal):
-                    outcomes.append(train_task(context, run))
+                outcomes.append(attempted(context, partial(train_task, context, run), alone=len(roots) == 1))
             with leaving(seat.claims, _SUBMITTERS, submitting) as others:
                 return _end(contexts, outcomes, run, others)
 
@@ -146,20 +128,23 @@ def _end(
     contexts: Sequence[Context], outcomes: Sequence[TaskOutcome], run: _Run, others: Sequence[Holder]
 ) -> tuple[TaskOutcome, ...]:
     """Write the archive of all tasks, or leave it to runs that still train; then say how the run ended."""
-    ended = list(outcomes)
+    ended, alone = list(outcomes), len(contexts) == 1
     for number, (context, outcome) in enumerate(zip(contexts, outcomes, strict=True)):
         if outcome.left is None or others:
             continue
-        with failure_reported(context), ending_recorded(context.journal):
-            ended[number] = _choose_and_predict(context, outcome.left)  # who was to do it is gone
+        # Who was to do it is gone.
+        ended[number] = attempted(context, partial(_choose_and_predict, context, outcome.left), alone=alone)
     first = contexts[0].journal
     output = Workspace(contexts[0].workspace.root.parent if len(contexts) > 1 else contexts[0].workspace.root)
     left = [outcome for outcome in ended if outcome.left is not None]
-    if not left:
+    failed = [outcome for outcome in ended if outcome.failed is not None]
+    if not left and not failed:
         journal = Journal(output.log, first.listener, run=first.run, began=first.began)
         with ending_recorded(journal):
             _submit(output, ended, journal)
-    for context in contexts:
+    for context, outcome in zip(contexts, ended, strict=True):
+        if outcome.failed is not None:
+            continue  # that is recorded, and in its report
         if left:
             sentence = (
                 f"this run's part is done; what is still to be trained is with {others[0].sentence()}: the run that "
@@ -169,6 +154,7 @@ def _end(
         else:
             context.journal.note(FINISHED, "the run is finished", {"until": run.options.until})
         write_last_report(context)
+    require_none_failed(ended)
     return tuple(ended)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from nnbox.cli import main
-from nnbox.errors import ChangedRunError, DataError, IncompleteOutputError, ResourceError, UsageError
+from nnbox.errors import ChangedRunError, DataError, IncompleteOutputError, ResourceError, TrainingError, UsageError
 from nnbox.files import digest_file
 from nnbox.imaging.io import read_header, read_labels, write_labels
 from nnbox.intake.options import IntakeOptions
@@ -21,15 +21,19 @@ from nnbox.records.engine import EngineWishes, SpeedUp
 from nnbox.records.plan import Folds, Plan
 from nnbox.records.precision import Precision
 from nnbox.records.results import CrossValidation, Selection
+from nnbox.report.facts import State
 from nnbox.stages.intake import listing_digest
 from nnbox.stages.lock import held
 from nnbox.stages.model_place import find_model
 from nnbox.stages.options import PredictOptions, Until
+from nnbox.stages.outcome import TaskOutcome, require_none_failed
 from nnbox.stages.places import require_scratch
 from nnbox.stages.predict import predict
 from nnbox.stages.schedule import schedule_units
+from nnbox.stages.status import read_status
 from nnbox.stages.submission import check_archive
 from nnbox.stages.train import train
+from nnbox.stages.workspace import Workspace
 
 _OWN = {"log.jsonl", "report.html", ".lock", ".presence.json"}
 
@@ -282,6 +286,41 @@ def test_several_tasks_give_one_archive(tiny_options, tiny, tmp_path, listener):
     target = tmp_path / "predicted"
     predict(PredictOptions(input=root, output=target, model=options.output, device="cpu", workers=0), listener)
     assert _digests(target / "submission") == _digests(options.output / "submission")
+
+
+def test_a_task_that_fails_does_not_keep_the_others_from_being_done(tiny_options, tiny, tmp_path, listener):
+    root = tmp_path / "tasks"
+    for name in ("Task01_One", "Task02_Two"):
+        shutil.copytree(tiny, root / name)
+    label = next((root / "Task01_One" / "labelsTr").iterdir())
+    whole = label.read_bytes()
+    label.write_bytes(whole[:100])
+    options = dataclasses.replace(tiny_options, input=root, folds=(0,))
+    with pytest.raises(DataError, match=r"1 of 2 tasks failed.*\n.*Task01_One \(exit code 3\)") as caught:
+        train(options, listener)
+    assert caught.value.exit_code == 3
+    assert "Task01_One failed (exit code 3)" in listener.text
+    assert f"labelsTr/{label.name}" in listener.text
+    assert read_status(Workspace(options.output / "Task01_One")).state == State.FAILED
+    assert read_status(Workspace(options.output / "Task02_Two")).state == State.FINISHED
+    assert len(list((options.output / "Task02_Two" / "predictions").iterdir())) == 2
+    assert not list(options.output.rglob("*.zip"))
+    label.write_bytes(whole)
+    listener.said.clear()
+    train(options, listener)
+    assert listener.text.count("is trained already") == 1
+    assert check_archive(options.output / "submission" / "submission.zip", root, None) == ((), 4)
+
+
+def test_the_exit_code_of_several_tasks_is_the_highest(tmp_path):
+    def outcome(name, failed):
+        return TaskOutcome(workspace=Workspace(tmp_path / name), failed=failed)
+
+    require_none_failed([outcome("Task01_One", None), outcome("Task02_Two", None)])
+    ends = [outcome("Task01_One", TrainingError("a")), outcome("Task02_Two", DataError("b"))]
+    with pytest.raises(TrainingError, match=r"2 of 3 tasks failed") as caught:
+        require_none_failed([*ends, outcome("Task03_Three", None)])
+    assert caught.value.exit_code == 6
 
 
 @pytest.mark.parametrize("tasks", [1, 2])
