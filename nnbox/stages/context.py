@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnbox.records.dataset import Case, Dataset, InputDigests
+from nnbox.records.dataset import Case, Dataset, FileState, InputDigests
 from nnbox.stages.claims import Claims
 from nnbox.stages.journal import Journal
 from nnbox.stages.receipts import Receipts
@@ -53,6 +53,11 @@ class TakenIn:
         if case.label is not None:
             found[f"label {case.label}"] = self.digests.files[case.label].sha256
         return found
+
+    def states(self, root: Path, case: Case) -> dict[Path, FileState]:
+        """Return what each file of a case was, its label included; ``root`` is the data set's."""
+        names = case.images if case.label is None else (*case.images, case.label)
+        return {root / name: self.digests.files[name] for name in names}
 
 
 def open_context(root: Path, workspace: Workspace, journal: Journal, workers: int) -> Context:

@@ -15,6 +15,8 @@ from nnbox.imaging.io import read_image, write_labels
 from nnbox.inference.manner import Manner
 from nnbox.records.codec import digest
 from nnbox.records.dataset import Case
+from nnbox.records.endings import image_ending
+from nnbox.stages.as_taken import require_as_taken
 from nnbox.stages.context import Context, TakenIn
 from nnbox.stages.ensemble import Ensemble, PredictionSettings, PreparedImage
 from nnbox.stages.full_card import Asked, answered
@@ -24,6 +26,7 @@ from nnbox.stages.receipts import Unit
 from nnbox.submission.bundle import ModelBundle
 
 VERSION = 2
+_NAMED = 5
 
 
 def prediction_units(
@@ -83,8 +86,9 @@ class _Written:
 class _Steps:
     """What is done with one case: read and prepare, ask the networks, write."""
 
-    def __init__(self, context: Context, ensemble: Ensemble) -> None:
+    def __init__(self, context: Context, taken: TakenIn, ensemble: Ensemble) -> None:
         self._root = context.root
+        self._taken = taken
         self._journal = context.journal
         self._ensemble = ensemble
 
@@ -93,6 +97,7 @@ class _Steps:
         replace_nonfinite = self._ensemble.settings.replace_nonfinite
         paths = [self._root / path for path in waiting.case.images]
         image, grid = read_image(paths, replace_nonfinite=replace_nonfinite)
+        require_as_taken(self._taken.states(self._root, waiting.case))
         prepared = self._ensemble.prepare(image, grid)
         return _Read(waiting, prepared, time.monotonic() - started)
 
@@ -144,10 +149,25 @@ def predict_all(context: Context, taken: TakenIn, cases: Sequence[Case], ensembl
         limit_gb = ensemble.settings.memory_limit_gb
         found = settle(context, [item.case for item in waiting], ensemble.networks, ensemble.device, limit_gb)
         ensemble.manner = found.manner
-    own = _Steps(context, ensemble)
+    own = _Steps(context, taken, ensemble)
     for written in overlapped(Steps(own.read, own.work, own.write), waiting, ahead=ensemble.manner.ahead):
         _tell(context, written, len(cases))
+    _tell_left(context, units)
     return tuple(unit.outputs[0] for unit in units)
+
+
+def _tell_left(context: Context, units: Sequence[Unit]) -> None:
+    """Say which label maps lie there whose images are no longer asked for: who takes the folder takes them, too."""
+    wanted = {path for unit in units for path in unit.outputs}
+    there = (path for path in context.workspace.predictions.iterdir() if image_ending(path.name) and path not in wanted)
+    if left := sorted(path.name for path in there if not path.name.startswith(".")):
+        shown = ", ".join(left[:_NAMED]) + (f" and {len(left) - _NAMED} more" if len(left) > _NAMED else "")
+        context.journal.warn(
+            "left_predictions",
+            f"{context.workspace.predictions} still holds {shown}, of images that are not among the "
+            f"{len(wanted)} to predict; the archive does not. What to do: delete what is not wanted.",
+            {"files": left},
+        )
 
 
 def _tell(context: Context, written: _Written, count: int) -> None:

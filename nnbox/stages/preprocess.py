@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from nnbox.imaging.prepare import PreparedArrays, prepare_each
 from nnbox.records.codec import encode
 from nnbox.records.dataset import Case, FileState
 from nnbox.records.plan import ConfigurationPlan, Plan
+from nnbox.stages.as_taken import require_as_taken
 from nnbox.stages.context import Context, TakenIn
 from nnbox.stages.pool import run_all
 from nnbox.stages.receipts import Receipts, Unit
@@ -30,6 +31,7 @@ class _Task:
     Attributes:
         root: the data set's root.
         case: the case.
+        taken: what its files were when they were taken in.
         plan: of the data set.
         stores: folder of each store, and a configuration that reads it.
         units: of the case in each of them.
@@ -38,6 +40,7 @@ class _Task:
 
     root: Path
     case: Case
+    taken: Mapping[Path, FileState]
     plan: Plan
     stores: tuple[tuple[Path, ConfigurationPlan], ...]
     units: tuple[Unit, ...]
@@ -90,6 +93,7 @@ def preprocess(context: Context, taken: TakenIn, plan: Plan, configurations: tup
             task = _Task(
                 root=context.root,
                 case=case,
+                taken=taken.states(context.root, case),
                 plan=plan,
                 stores=tuple((context.workspace.store(item.store), item) for item in missing),
                 units=tuple(planned[item] for item in missing),
@@ -128,7 +132,11 @@ def _flush_folders(tasks: Sequence[_Task]) -> None:
 
 
 def prepare_case(task: _Task) -> float:
-    """Read one case, prepare it for every store, write arrays and receipts; return the seconds it took."""
+    """Read one case, prepare it for every store, write arrays and receipts; return the seconds it took.
+
+    Raises:
+        DataError: a file was changed since it was taken in.
+    """
     started = time.monotonic()
     plan, case = task.plan, task.case
     image, grid = read_image(
@@ -138,6 +146,7 @@ def prepare_case(task: _Task) -> float:
     if case.label is not None:
         values, _ = read_labels(task.root / case.label)
         labels = to_consecutive(values, plan.labels)
+    require_as_taken(task.taken)
     states: dict[Path, FileState] = {}
     for arrays, folders in _together(prepare_each(image, labels, grid, plan, [item for _, item in task.stores]), task):
         states |= write_to_stores(folders, case.name, arrays, grid)

@@ -16,11 +16,12 @@ from nnbox.imaging.postprocess import apply_postprocessing
 from nnbox.inference.export import labels_on_source
 from nnbox.inference.probabilities import average_probabilities, load_probabilities
 from nnbox.records.codec import read_record, write_record
-from nnbox.records.dataset import Case
+from nnbox.records.dataset import Case, FileState
 from nnbox.records.plan import Plan
 from nnbox.records.prepared import PreparedCase
 from nnbox.records.results import CaseScores, PostprocessingStep
 from nnbox.rules.tolerances import surface_tolerance_mm
+from nnbox.stages.as_taken import require_as_taken
 from nnbox.stages.context import Context
 from nnbox.stages.job import Job
 from nnbox.stages.pool import run_all
@@ -37,6 +38,7 @@ class ScoringTask:
     Attributes:
         case: its name.
         reference: the label file.
+        taken: what it was when it was taken in.
         prepared: side record of the prepared case, for grid and placement.
         probabilities: stored probabilities of each member.
         plan: for the labels.
@@ -47,6 +49,7 @@ class ScoringTask:
 
     case: str
     reference: Path
+    taken: FileState
     prepared: Path
     probabilities: tuple[Path, ...]
     plan: Plan
@@ -62,6 +65,7 @@ def scoring_task(context: Context, job: Job, members: Sequence[str], case: Case)
     return ScoringTask(
         case=case.name,
         reference=context.root / str(case.label),
+        taken=job.taken.digests.files[str(case.label)],
         prepared=case_record(context.workspace.store(store), case.name),
         probabilities=tuple(context.workspace.validation(member, case.name) for member in members),
         plan=plan,
@@ -92,9 +96,14 @@ def score(task: ScoringTask) -> CaseScores:
 def reference_and_prediction(
     task: ScoringTask,
 ) -> tuple[NDArray[np.int16], NDArray[np.unsignedinteger], tuple[float, float, float]]:
-    """Return reference and out-of-fold prediction, consecutive labels (z, y, x) in source order, and the spacing."""
+    """Return reference and out-of-fold prediction, consecutive labels (z, y, x) in source order, and the spacing.
+
+    Raises:
+        DataError: the reference was changed since it was taken in.
+    """
     record = read_record(task.prepared, PreparedCase)
     values, _ = read_labels(task.reference)
+    require_as_taken({task.reference: task.taken})
     reference = to_consecutive(values, task.plan.labels)
     mean = average_probabilities([load_probabilities(path) for path in task.probabilities])
     return reference, labels_on_source(mean, record.placement), record.grid.spacing_mm

@@ -9,8 +9,9 @@ import shutil
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from tiny_runs import short_words
+from tiny_runs import artefacts, short_words
 
+from nnbox.imaging.io import read_labels, write_labels
 from nnbox.submission.bundle import open_bundle, write_bundle
 
 
@@ -111,6 +112,47 @@ def test_a_test_image_that_vanishes_before_it_is_predicted_is_named(runs, data, 
     run = runs.stopped(*words, fault="told@intake:1:stop", then=image.unlink)
     is_told(run, 3, "imagesTs/smoke_006.nii.gz", "What to do")
     assert not list((tmp_path / "out").rglob("*.zip"))
+
+
+def change_a_voxel(file):
+    labels, grid = read_labels(file)
+    labels[4, 7, 7] = 1 - min(labels[4, 7, 7], 1)
+    write_labels(file, labels, grid)
+
+
+def test_a_label_that_is_changed_by_a_voxel_while_a_run_is_at_work_is_named_and_not_prepared(runs, data, tmp_path):
+    label = data / "labelsTr" / "smoke_003.nii.gz"
+    words = (*short_words(data, tmp_path / "out"), "--until", "preprocess")
+    run = runs.stopped(*words, fault="told@plan:1:stop", then=lambda: change_a_voxel(label))
+    is_told(run, 3, "labelsTr/smoke_003.nii.gz was changed while the run was at work", "What to do")
+    assert not list((tmp_path / "out" / "prepared").rglob("smoke_003*"))
+    assert runs(*words).code == 0
+    assert runs(*short_words(data, tmp_path / "anew"), "--until", "preprocess").code == 0
+    found, expected = artefacts(tmp_path / "out"), artefacts(tmp_path / "anew")
+    assert {name: digest for name, digest in found.items() if name.startswith("prepared/")} == {
+        name: digest for name, digest in expected.items() if name.startswith("prepared/")
+    }
+
+
+def test_a_test_image_that_is_changed_before_it_is_predicted_is_named(runs, data, model, tmp_path):
+    first, second = (data / "imagesTs" / f"smoke_00{number}.nii.gz" for number in (5, 6))
+    words = ("predict", "--input", data, "--output", tmp_path / "out", "--model", model, "--device", "cpu")
+    run = runs.stopped(*words, fault="told@intake:1:stop", then=lambda: shutil.copy(first, second))
+    is_told(run, 3, "imagesTs/smoke_006.nii.gz was changed while the run was at work", "What to do")
+    assert not (tmp_path / "out" / "predictions" / "smoke_006.nii.gz").exists()
+
+
+def test_the_prediction_of_an_image_that_is_there_no_more_is_named_and_not_archived(runs, data, model, tmp_path):
+    words = ("predict", "--input", data, "--output", tmp_path / "out", "--model", model, "--device", "cpu")
+    assert runs(*words).code == 0
+    description = json.loads((data / "dataset.json").read_text())
+    description["test"] = [name for name in description["test"] if "smoke_006" not in str(name)]
+    (data / "dataset.json").write_text(json.dumps(description))
+    (data / "imagesTs" / "smoke_006.nii.gz").unlink()
+    run = runs(*words)
+    assert run.code == 0, run.said
+    assert "still holds smoke_006.nii.gz, of images that are not among the 1 to predict" in " ".join(run.said.split())
+    assert "holds 1 cases" in run.said
 
 
 def test_a_damaged_prepared_file_is_prepared_again_and_it_is_said(runs, tiny_data, tmp_path):
