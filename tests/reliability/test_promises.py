@@ -21,3 +21,8 @@ def test_every_promise_names_a_test():
     rows = [line for line in _PAGE.splitlines() if line.startswith("| ") and not line.startswith("| promise")]
     assert len(rows) > 15
     assert all(re.search(r"`[a-z_]+/test_\w+\.py", row.split("|")[3]) for row in rows)
+
+
+def test_the_rows_of_bad_input_are_as_many_as_are_said():
+    table = (_TESTS.parent / "docs" / "bad-input.md").read_text(encoding="utf-8")
+    assert re.findall(r"in (\d+) rows", _PAGE) == re.findall(r"There are (\d+) rows", table)
