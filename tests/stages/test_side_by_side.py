@@ -166,7 +166,7 @@ def test_a_network_that_is_killed_alone_too_ends_the_run(tried_out, listener):
 def hanging(tiny_options, monkeypatch):
     """Options of two networks side by side, one of whose processes is halted at a step and never heard of again."""
     monkeypatch.setenv("NNBOX_FAULT_POINT", "training step@3d_fullres/fold_1:2:stop")
-    monkeypatch.setenv(VARIABLE, "4")
+    monkeypatch.setenv(VARIABLE, "6")
     return dataclasses.replace(tiny_options, folds=(0, 1), parallel=2, until=Until.TRAIN)
 
 
