@@ -14,7 +14,8 @@ _COUNTABLE_RANGE = 1 << 20
 # Other values of a case are sorted up to this many.
 _SORTED_VOXELS = 1 << 18
 _BLOCK_VOXELS = 1 << 15
-_INTEGERS = 2**31 - 2**10  # what a float32 can hold of a 32-bit integer's range
+# From here to twice as much a float32 counts units in the last of its bits: the bits are the number.
+_UNITS = 1 << 23
 Bins = tuple[int, ...]
 
 
@@ -50,7 +51,7 @@ def count_channel(voxels: NDArray[np.float32]) -> ChannelCounts:
     if voxels.size == 0:
         return _exact(voxels, np.empty(0, dtype=np.int64))
     lowest, highest = float(voxels.min()), float(voxels.max())
-    if highest - lowest < _COUNTABLE_RANGE and max(-lowest, highest) < _INTEGERS and lowest == int(lowest):
+    if highest - lowest < _COUNTABLE_RANGE and abs(lowest) < _UNITS and lowest == int(lowest):
         whole = _count_whole(voxels, int(lowest), int(highest))
         if whole is not None:
             present = np.flatnonzero(whole)
@@ -87,13 +88,15 @@ def _count_whole(voxels: NDArray[np.float32], lowest: int, highest: int) -> NDAr
     """Count each whole number from lowest to highest; None if there are other numbers."""
     bins = highest - lowest + 1
     counts = np.zeros(bins, dtype=np.int64)
+    shift = np.float32(_UNITS - lowest)  # exact, as is each sum with a whole number
     block = max(_BLOCK_VOXELS, 4 * bins)  # stays in the processor's cache, and is worth adding up the counts
     for first in range(0, voxels.size, block):
         part = voxels[first : first + block]
-        whole = part.astype(np.int32)
-        if not (whole.astype(np.float32) == part).all():
+        shifted = part + shift
+        if not (shifted - shift == part).all():
             return None
-        counts += np.bincount(np.subtract(whole, lowest, dtype=np.intp), minlength=bins)
+        places = shifted.view(np.uint32) & np.uint32(_UNITS - 1)
+        counts += np.bincount(places.astype(np.intp), minlength=bins)
     return counts
 
 

@@ -17,6 +17,8 @@ from nnbox.imaging.labels import resample_labels
 
 __all__ = ["resample_image", "resample_labels", "resample_probabilities"]
 
+_Interpolate = Callable[[NDArray[np.float32], Shape3], NDArray[np.float32]]
+
 
 def resample_image(
     image: NDArray[np.float32], new_shape_vox: Sequence[int], *, separate_axis: int | None
@@ -36,11 +38,7 @@ def resample_image(
     Returns:
         A new (channel, *new_shape_vox) float32 array.
     """
-    new = _shape(new_shape_vox)
-    result = np.empty((image.shape[0], *new), dtype=np.float32)
-    for index, channel in enumerate(image):
-        result[index] = _cubic_channel(np.ascontiguousarray(channel, dtype=np.float32), new, separate_axis)
-    return result
+    return _by_channel(image, _shape(new_shape_vox), separate_axis, _cubic)
 
 
 def resample_probabilities(
@@ -60,58 +58,58 @@ def resample_probabilities(
     Returns:
         A new (class, *new_shape_vox) float32 array.
     """
-    new = _shape(new_shape_vox)
-    result = np.empty((probabilities.shape[0], *new), dtype=np.float32)
-    axes = tuple(axis for axis in range(3) if axis != separate_axis)
+    return _by_channel(probabilities, _shape(new_shape_vox), separate_axis, _linear)
 
-    def linear(slices: NDArray[np.float32]) -> NDArray[np.float32]:
-        return _interpolate(slices, new, axes, linear_matrix)
 
-    for index, channel in enumerate(probabilities):
-        volume = np.ascontiguousarray(channel, dtype=np.float32)
-        result[index] = _with_separate_axis(volume, new, separate_axis, linear)
+def _by_channel(
+    channels: NDArray[np.float32], new: Shape3, separate_axis: int | None, interpolate: _Interpolate
+) -> NDArray[np.float32]:
+    result = np.empty((channels.shape[0], *new), dtype=np.float32)
+    for channel, target in zip(channels, result, strict=True):
+        volume = np.asarray(channel, dtype=np.float32)
+        if separate_axis is None:
+            target[...] = interpolate(np.ascontiguousarray(volume), new)
+        else:
+            _slice_by_slice(volume, separate_axis, target, interpolate)
     return result
 
 
-def _cubic_channel(volume: NDArray[np.float32], new: Shape3, separate_axis: int | None) -> NDArray[np.float32]:
-    axes = tuple(axis for axis in range(3) if axis != separate_axis)
-
-    def cubic(slices: NDArray[np.float32]) -> NDArray[np.float32]:
-        if all(slices.shape[axis] == new[axis] for axis in axes):
-            return slices
-        lower = slices.min(axis=axes, keepdims=True)
-        upper = slices.max(axis=axes, keepdims=True)
-        # Far from zero float32 has few digits left for the structure; the weights sum to one, so shifting is allowed.
-        middle = np.float32((lower.min() + upper.max()) / 2)
-        shift = abs(middle) > upper.max() - lower.min()
-        resampled = _interpolate(slices - middle if shift else slices, new, axes, cubic_matrix)
-        if shift:
-            resampled += middle
-        return np.clip(resampled, lower, upper, out=resampled)
-
-    return _with_separate_axis(volume, new, separate_axis, cubic)
+def _slice_by_slice(
+    volume: NDArray[np.float32], separate_axis: int, target: NDArray[np.float32], interpolate: _Interpolate
+) -> None:
+    """Interpolate in plane each slice that is the nearest of some, while it is in the processor's cache."""
+    old, new = volume.shape[separate_axis], target.shape[separate_axis]
+    wanted = [1 if axis == separate_axis else size for axis, size in enumerate(target.shape)]
+    last, found = None, None
+    for number, source in enumerate(nearest_index(old, new).tolist()):
+        if source != last:
+            plane = volume.take([source], axis=separate_axis)
+            last, found = source, interpolate(plane, _shape(wanted)).squeeze(separate_axis)
+        target[(slice(None),) * separate_axis + (number,)] = found
 
 
-def _with_separate_axis(
-    volume: NDArray[np.float32],
-    new: Shape3,
-    separate_axis: int | None,
-    in_plane: Callable[[NDArray[np.float32]], NDArray[np.float32]],
-) -> NDArray[np.float32]:
-    """Do ``in_plane`` on the fewest slices: choose slices first where they become fewer, else last."""
-    if separate_axis is None or volume.shape[separate_axis] == new[separate_axis]:
-        return in_plane(volume)
-    index = nearest_index(volume.shape[separate_axis], new[separate_axis])
-    if new[separate_axis] < volume.shape[separate_axis]:
-        return in_plane(np.take(volume, index, axis=separate_axis))
-    return np.take(in_plane(volume), index, axis=separate_axis)
+def _cubic(volume: NDArray[np.float32], new: Shape3) -> NDArray[np.float32]:
+    if volume.shape == new:
+        return volume
+    lower, upper = volume.min(), volume.max()
+    # Far from zero float32 has few digits left for the structure; the weights sum to one, so shifting is allowed.
+    middle = np.float32((lower + upper) / 2)
+    shift = abs(middle) > upper - lower
+    resampled = _interpolate(volume - middle if shift else volume, new, cubic_matrix)
+    if shift:
+        resampled += middle
+    return np.clip(resampled, lower, upper, out=resampled)
+
+
+def _linear(volume: NDArray[np.float32], new: Shape3) -> NDArray[np.float32]:
+    return _interpolate(volume, new, linear_matrix)
 
 
 def _interpolate(
-    volume: NDArray[np.float32], new: Shape3, axes: tuple[int, ...], matrix: Callable[[int, int], AxisMatrix]
+    volume: NDArray[np.float32], new: Shape3, matrix: Callable[[int, int], AxisMatrix]
 ) -> NDArray[np.float32]:
-    """Interpolate along the given axes, the one that shrinks most first, so that later ones have less to do."""
-    for axis in sorted(axes, key=lambda axis: new[axis] / volume.shape[axis]):
+    """Interpolate along every axis, the one that shrinks most first, so that later ones have less to do."""
+    for axis in sorted(range(3), key=lambda axis: new[axis] / volume.shape[axis]):
         if volume.shape[axis] != new[axis]:
             volume = matrix(volume.shape[axis], new[axis]).apply(volume, axis)
     return volume
