@@ -59,11 +59,18 @@ def rows(places: Places) -> list[Row]:
                 target=8 if name == "integer" else 2,
                 prepare=lambda name=name: _statistics(name),
                 repetitions=5,
+                remark=remark,
             )
-            for name in ("integer", "float")
+            for name, remark in (("integer", _COUNTING), ("float", ""))
         ),
     ]
 
+
+_COUNTING = (
+    "Of our 3 to 4 ns a voxel numpy.bincount takes 1.4 to 1.6, the floor of counting with these libraries; "
+    "the rest is finding the lowest and the highest and making sure that all are whole. Tried: casting to 32 bits and "
+    "back for that (0.6 to 1.3 ns more), smaller blocks and arrays kept from block to block (slower)"
+)
 
 _CUBIC = (
     ("large", (160, 512, 512), (200, 420, 420)),
