@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import torch
-from roofline import Rates
+from roofline import Rates, synchronize
 from step_plans import HIPPOCAMPUS, LARGE, StepPlan, tiny
 
 EPOCH_STEPS = 250
-LOADER_CORES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +52,8 @@ class GpuPlace:
         rates: of the card, once measured.
         written: plans whose cases are there.
         peer: the peer's steps and what ran, per plan: what was compiled once is not compiled again.
+        ours: our steps, per plan.
+        compile_peer: False once a row was cut off, which may have been the compilation of the peer's step.
     """
 
     device: str
@@ -63,6 +64,8 @@ class GpuPlace:
     rates: Rates | None = None
     written: set[str] = field(default_factory=set)
     peer: dict[str, tuple[list[float], str]] = field(default_factory=dict)
+    ours: dict[str, list[float]] = field(default_factory=dict)
+    compile_peer: bool = True
 
     @property
     def on_card(self) -> bool:
@@ -85,6 +88,21 @@ class GpuPlace:
             write_cases(plan, folder, self.amounts.cases)
             self.written.add(plan.name)
         return folder
+
+    def step_seconds(self, take: Callable[[int], object]) -> list[float]:
+        """Return seconds of single steps, each waited for, after some that are not counted."""
+        seconds = [
+            self.seconds_of(lambda step=step: take(step)) for step in range(self.amounts.warm_up + self.amounts.steps)
+        ]
+        return seconds[self.amounts.warm_up :]
+
+    def seconds_of(self, work: Callable[[], object]) -> float:
+        """Return the seconds of some work that is waited for once, at its end."""
+        synchronize(self.device)
+        began = time.perf_counter()
+        work()
+        synchronize(self.device)
+        return time.perf_counter() - began
 
     def card(self) -> dict[str, Any]:
         """Return what stands above the table."""
@@ -135,6 +153,10 @@ class Utilisation:
             self._process.wait()
             self._reader.join()
 
+    def forget(self) -> None:
+        """Leave out what was heard so far: the warm-up."""
+        self._found.clear()
+
     def figure(self) -> dict[str, float]:
         return {"% busy, says the card": mean(self._found)} if self._found else {}
 
@@ -144,10 +166,3 @@ class Utilisation:
         for line in self._process.stdout:
             if line.strip().isdigit():
                 self._found.append(float(line))
-
-
-def use_few_cores() -> int:
-    """Keep this process and its children on four cores where there are more; return how many it has."""
-    cores = sorted(os.sched_getaffinity(0))[:LOADER_CORES]
-    os.sched_setaffinity(0, cores)
-    return len(cores)

@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from gpu import find_libraries
+from gpu import find_libraries, use_few_cores
 
 _HERE = Path(__file__).resolve().parent
 RESULTS = _HERE / "results" / "quality"
@@ -150,13 +150,12 @@ def main() -> None:
     began = time.monotonic()
     find_libraries(arguments.wheels)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    use_few_cores()  # before a library counts them
     import torch
     from export_prepared import unpacked
-    from gpu_place import use_few_cores
 
     if torch.device(arguments.device).type == "cuda" and not torch.cuda.is_available():
         sys.exit("gpu_quality: no CUDA device here. What to do: run it on a machine with one.")
-    use_few_cores()
     ends_at = began + 60 * arguments.minutes - _RESERVE_SECONDS
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
