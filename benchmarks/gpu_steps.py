@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from statistics import median
-from typing import Any
 
 import roofline
 import torch
 from gpu_place import GpuPlace
 from gpu_row import GpuRow, Measured, NotMeasured
 from our_step import our_step, ready
-from peer_network import RestatedStep, maps_of_levels
+from peer_network import maps_of_levels
+from peer_trainer import peer_step
 from step_plans import StepPlan, batches, configuration, job, topology
 
 from nnbox.records.engine import EngineWishes, SpeedUp
@@ -112,7 +111,7 @@ def _measured_peer(place: GpuPlace, plan: StepPlan) -> tuple[list[float], str]:
     compiles = place.on_card and place.compile_peer
     failed = "" if compiles or not place.on_card else " (a row was cut off before, which may have been its compilation)"
     for compiled in (True, False) if compiles else (False,):
-        step = _peer_step(place, plan, compiled=compiled)
+        step = peer_step(own, place.device, place.folder / "peer", compiled=compiled)
         try:
             with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True):
                 seconds = place.step_seconds(lambda number, step=step: step.take(*made[number % 2]))
@@ -125,12 +124,3 @@ def _measured_peer(place: GpuPlace, plan: StepPlan) -> tuple[list[float], str]:
             continue
         return seconds, step.words + failed
     raise NotMeasured("its step did not run")
-
-
-def _peer_step(place: GpuPlace, plan: StepPlan, *, compiled: bool) -> Any:
-    own = configuration(plan)
-    if importlib.util.find_spec("nnunetv2") is not None:
-        from peer_trainer import TrainerStep
-
-        return TrainerStep(own, place.device, place.folder / "peer", deep=True, compiled=compiled)
-    return RestatedStep(own.topology, place.device, batch_dice=plan.batch_dice, deep=True, compiled=compiled)

@@ -16,29 +16,22 @@ import numpy as np
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-
-_RESAMPLE = {
-    "data": {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None},
-    "seg": {"is_seg": True, "order": 1, "order_z": 0, "force_separate_z": None},
-    "probabilities": {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None},
-}
+from peer_plans import dataset, plans
 
 
 def main() -> None:
     description, weights, folder = json.loads(Path(sys.argv[1]).read_text()), np.load(sys.argv[2]), Path(sys.argv[3])
     topology = description["topology"]
-    labels = {"background": 0, **{f"label {value}": value for value in range(1, topology["classes"])}}
-    dataset = {"channel_names": {"0": "MRI"}, "labels": labels, "numTraining": 1, "file_ending": ".nii.gz"}
-    plans = _plans(description)
-    manager = PlansManager(plans)
+    own = plans(description)
+    manager = PlansManager(own)
     configuration = manager.get_configuration("3d_fullres")
     network = nnUNetTrainer.build_network_architecture(
         manager, configuration, topology["input_channels"], topology["classes"], enable_deep_supervision=False
     )
     network.load_state_dict(_translated(network.state_dict(), weights))
     (folder / "fold_0").mkdir(parents=True)
-    (folder / "plans.json").write_text(json.dumps(plans))
-    (folder / "dataset.json").write_text(json.dumps(dataset))
+    (folder / "plans.json").write_text(json.dumps(own))
+    (folder / "dataset.json").write_text(json.dumps(dataset(topology["classes"])))
     checkpoint = {
         "trainer_name": "nnUNetTrainer",
         "init_args": {"configuration": "3d_fullres"},
@@ -76,57 +69,6 @@ def _translated(state: dict[str, torch.Tensor], weights: Any) -> dict[str, torch
         first = first.replace(".all_modules.0.", ".conv.").replace(".all_modules.1.", ".norm.")
         found[name] = found[first]
     return found
-
-
-def _plans(description: dict[str, Any]) -> dict[str, Any]:
-    topology = description["topology"]
-    levels = len(topology["features"])
-    network = {
-        "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-        "arch_kwargs": {
-            "n_stages": levels,
-            "features_per_stage": topology["features"],
-            "conv_op": "torch.nn.modules.conv.Conv3d",
-            "kernel_sizes": topology["kernels"],
-            "strides": topology["strides"],
-            "n_conv_per_stage": [2] * levels,
-            "n_conv_per_stage_decoder": [2] * (levels - 1),
-            "conv_bias": True,
-            "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
-            "norm_op_kwargs": {"eps": 1e-05, "affine": True},
-            "dropout_op": None,
-            "dropout_op_kwargs": None,
-            "nonlin": "torch.nn.LeakyReLU",
-            "nonlin_kwargs": {"inplace": True},
-        },
-        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-    }
-    configuration = {
-        "data_identifier": "nnUNetPlans_3d_fullres",
-        "preprocessor_name": "DefaultPreprocessor",
-        "batch_size": description["batch_size"],
-        "patch_size": description["patch_size"],
-        "median_image_size_in_voxels": description["median_shape"],
-        "spacing": description["spacing_mm"],
-        "normalization_schemes": ["ZScoreNormalization"],
-        "use_mask_for_norm": [False],
-        "batch_dice": False,
-        "architecture": network,
-    }
-    for what, options in _RESAMPLE.items():
-        configuration[f"resampling_fn_{what}"] = "resample_data_or_seg_to_shape"
-        configuration[f"resampling_fn_{what}_kwargs"] = options
-    return {
-        "dataset_name": "Dataset004_Hippocampus",
-        "plans_name": "nnUNetPlans",
-        "image_reader_writer": "SimpleITKIO",
-        "transpose_forward": [0, 1, 2],
-        "transpose_backward": [0, 1, 2],
-        "experiment_planner_used": "ExperimentPlanner",
-        "label_manager": "LabelManager",
-        "foreground_intensity_properties_per_channel": {"0": {}},
-        "configurations": {"3d_fullres": configuration},
-    }
 
 
 if __name__ == "__main__":

@@ -15,14 +15,17 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 from peer_network import RestatedStep, give_weights, maps_of_levels, same_gradients
 from peer_trainer import TrainerStep
+from resident import forget_peak, peak_mb, resident_mb
 from step_plans import HIPPOCAMPUS, StepPlan, batches, configuration, job, tiny
 from torch import Tensor
 
@@ -31,6 +34,7 @@ from nnbox.records.precision import Precision
 from nnbox.training.arithmetic import arithmetic
 from nnbox.training.job import TrainingJob
 from nnbox.training.learner import Learner
+from nnbox.training.sample import Batch
 
 _PLANS = {"hippocampus": HIPPOCAMPUS, "tiny": tiny(HIPPOCAMPUS)}
 _WARM_UP = 1
@@ -49,10 +53,6 @@ def _theirs(plan: StepPlan, folder: Path, *, deep: bool) -> TrainerStep:
     return TrainerStep(configuration(plan), "cpu", folder, deep=deep, compiled=False)
 
 
-def _ours(plan: StepPlan, folder: Path, precision: str) -> Learner:
-    return Learner(_job(plan, folder, precision))
-
-
 def _job(plan: StepPlan, folder: Path, precision: str) -> TrainingJob:
     """Return what a training on a CPU is given: there it is always deterministic."""
     own = job(plan, folder, device="cpu", engine=EngineWishes(precision=Precision(precision)))
@@ -67,19 +67,39 @@ def _tensors(plan: StepPlan, count: int, *, deep: bool) -> list[tuple[Tensor, li
     ]
 
 
+def _their_step(plan: StepPlan, folder: Path, *, deep: bool) -> Callable[[Any], None]:
+    """Return its step on tensors, as its loader gives them. It compiles nothing on a CPU."""
+    trainer = _theirs(plan, folder, deep=deep)
+
+    def take(batch: tuple[Tensor, list[Tensor]]) -> None:
+        trainer.take(*batch)
+
+    return take
+
+
+def _our_step(plan: StepPlan, folder: Path, precision: str) -> Callable[[Any], None]:
+    """Return our step on a batch, as our loader gives it, with torch's switches as a training sets them."""
+    product = _job(plan, folder, precision)
+    learner = Learner(product)
+
+    def take(batch: Batch) -> None:
+        with arithmetic(product):
+            learner.judge(learner.gradients(batch))
+            learner.step(3e-4)
+
+    return take
+
+
 def _steps(plan: StepPlan, folder: Path, kind: str, precision: str, rounds: str) -> dict[str, list[float]]:
     deep = kind == "deep"
-    theirs, ours = _theirs(plan, folder, deep=deep), _ours(plan, folder, precision)
-    product = _job(plan, folder, precision)
+    theirs, ours = _their_step(plan, folder, deep=deep), _our_step(plan, folder, precision)
     own, made = batches(plan, 2), _tensors(plan, 2, deep=deep)
     found: dict[str, list[float]] = {name: [] for name in ("theirs", "ours", "theirs_cpu", "ours_cpu")}
     for step in range(int(rounds) + _WARM_UP):
         began = _clocks()
-        theirs.take(*made[step % 2])
+        theirs(made[step % 2])
         between = _clocks()
-        with arithmetic(product):
-            ours.judge(ours.gradients(own[step % 2]))
-            ours.step(3e-4)
+        ours(own[step % 2])
         ended = _clocks()
         if step >= _WARM_UP:
             for name, before, after in (("theirs", began, between), ("ours", between, ended)):
@@ -95,7 +115,7 @@ def _clocks() -> tuple[float, float]:
 
 def _agree(plan: StepPlan, folder: Path) -> dict[str, float]:
     """Return how far from the trainer's loss and gradients ours are, and from its losses those of the restated step."""
-    ours = _ours(plan, folder, "float32")
+    ours = Learner(_job(plan, folder, "float32"))
     (image, labels), own = _tensors(plan, 1, deep=False)[0], batches(plan, 1)[0]
     theirs = _theirs(plan, folder, deep=False)
     give_weights(ours.network, theirs.network)
@@ -124,26 +144,19 @@ def _heads(step: TrainerStep) -> list[Tensor]:
 
 
 def _peak(plan: StepPlan, folder: Path, who: str, precision: str) -> dict[str, float]:
-    """Return MB: the process' peak while taking steps, and what it held before the network was made."""
-    made = _tensors(plan, 1, deep=True) if who == "theirs" else batches(plan, 1)
-    if who == "theirs":
-        import nnunetv2.training.nnUNetTrainer.nnUNetTrainer  # noqa: F401 - what is loaded is not counted
-    before = _resident("VmRSS")
-    if who == "theirs":
-        step = _theirs(plan, folder, deep=True)
-        for _ in range(2):  # the first one makes the optimiser's sums
-            step.take(*made[0])
-    else:
-        learner = _ours(plan, folder, precision)
-        for _ in range(2):
-            learner.judge(learner.gradients(made[0]))
-            learner.step(3e-4)
-    return {"before_mb": before, "peak_mb": _resident("VmHWM")}
+    """Return MB: the process' peak while taking steps, and what it held before the network was made.
 
-
-def _resident(kind: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(kind))
+    Both sides take the same steps as in `_steps`, from their batches on; what is loaded is not counted.
+    """
+    if who == "theirs":
+        import nnunetv2.training.nnUNetTrainer.nnUNetTrainer  # noqa: F401
+    made, own = _tensors(plan, 1, deep=True), batches(plan, 1)
+    forget_peak()
+    before = resident_mb()
+    take = _their_step(plan, folder, deep=True) if who == "theirs" else _our_step(plan, folder, precision)
+    for _ in range(2):  # the first one makes the optimiser's sums
+        take(made[0] if who == "theirs" else own[0])
+    return {"before_mb": before, "peak_mb": peak_mb()}
 
 
 if __name__ == "__main__":

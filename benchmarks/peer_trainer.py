@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
 import torch
+from peer_network import RestatedStep
+from peer_plans import dataset, plans
 from torch import Tensor, nn
 
+from nnbox.records.codec import encode
 from nnbox.records.plan import ConfigurationPlan
 
 
@@ -28,7 +32,7 @@ class TrainerStep:
 
         nnUNetTrainer.infer_dataset_class = lambda _folder: None  # no data set is read here
         trainer = nnUNetTrainer.nnUNetTrainer(
-            plans(plan), "3d_fullres", 0, dataset(plan.topology.classes), torch.device(device)
+            plans(encode(plan)), "3d_fullres", 0, dataset(plan.topology.classes), torch.device(device)
         )
         trainer.enable_deep_supervision = deep
         trainer.initialize()
@@ -50,47 +54,8 @@ class TrainerStep:
         return float(self.trainer.train_step({"data": image, "target": target})["loss"])
 
 
-def dataset(classes: int) -> dict[str, object]:
-    labels = {"background": 0, **{f"label_{value}": value for value in range(1, classes)}}
-    return {"channel_names": {"0": "image"}, "labels": labels, "numTraining": 4, "file_ending": ".nii.gz"}
-
-
-def plans(plan: ConfigurationPlan) -> dict[str, object]:
-    """Return its plans for our topology: two convolutions a level on both sides, as its default planner gives."""
-    topology = plan.topology
-    levels = len(topology.features)
-    network = {
-        "n_stages": levels,
-        "features_per_stage": list(topology.features),
-        "conv_op": "torch.nn.modules.conv.Conv3d",
-        "kernel_sizes": [list(kernel) for kernel in topology.kernels],
-        "strides": [list(stride) for stride in topology.strides],
-        "n_conv_per_stage": [2] * levels,
-        "n_conv_per_stage_decoder": [2] * (levels - 1),
-        "conv_bias": True,
-        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
-        "norm_op_kwargs": {"eps": 1e-05, "affine": True},
-        "dropout_op": None,
-        "dropout_op_kwargs": None,
-        "nonlin": "torch.nn.LeakyReLU",
-        "nonlin_kwargs": {"inplace": True},
-    }
-    own = {
-        "data_identifier": "nnUNetPlans_3d_fullres",
-        "preprocessor_name": "DefaultPreprocessor",
-        "batch_size": plan.batch_size,
-        "patch_size": list(plan.patch_size),
-        "batch_dice": plan.batch_dice,
-        "architecture": {
-            "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-            "arch_kwargs": network,
-            "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-        },
-    }
-    return {
-        "dataset_name": "Dataset004_Made",
-        "plans_name": "nnUNetPlans",
-        "label_manager": "LabelManager",
-        "configurations": {"3d_fullres": own},
-        "continue_training": False,
-    }
+def peer_step(plan: ConfigurationPlan, device: str, folder: Path, *, compiled: bool) -> TrainerStep | RestatedStep:
+    """Return the peer's step with deep supervision: its own trainer's where it is installed, else the restated one."""
+    if importlib.util.find_spec("nnunetv2") is not None:
+        return TrainerStep(plan, device, folder, deep=True, compiled=compiled)
+    return RestatedStep(plan.topology, device, batch_dice=plan.batch_dice, deep=True, compiled=compiled)

@@ -6,9 +6,9 @@ import math
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from resident import forget_peak, peak_mb, resident_mb
 from row import Agreement, Pair, Places, Row
 
 _SEED = 5
@@ -191,11 +191,6 @@ def _peak_in_a_process(which: str) -> float:
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def _resident(kind: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(kind))
-
-
 def _print_peak(which: str) -> None:
     import torch
 
@@ -203,10 +198,10 @@ def _print_peak(which: str) -> None:
     small = (logits[:, :, :8, :8, :8].contiguous(), labels[:, :8, :8, :8].contiguous())
     _value_and_gradient(_LOSSES[which], *small)  # what is loaded at the first call is not counted
     torch.zeros(1)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is resident now
-    before = _resident("VmRSS")
+    forget_peak()
+    before = resident_mb()
     _value_and_gradient(_LOSSES[which], logits, labels)
-    print(_resident("VmHWM") - before)
+    print(peak_mb() - before)
 
 
 if __name__ == "__main__":
