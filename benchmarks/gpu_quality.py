@@ -12,13 +12,16 @@ images after cropping. Prints one table and writes ``results/quality/<date>-<car
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import json
 import os
 import re
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -82,10 +85,12 @@ def train_peers(task: Task, fold: int, seed: int) -> Any:
     import torch
     from our_step import feed, on_host
     from peer_network import as_one_output, maps_of_levels
+    from peer_trainer import peer_step
 
     own = task.job(fold, seed)
     torch.manual_seed(seed)
-    step = _peer_step(task, own.configuration)
+    compiled = torch.device(task.device).type == "cuda"
+    step = peer_step(own.configuration, task.device, task.folder / "peer", compiled=compiled)
     topology = own.configuration.topology
     # Of each epoch's batches only those for training are taken.
     own = replace(own, epochs=1, iterations=task.epochs * task.epoch_steps)
@@ -96,20 +101,6 @@ def train_peers(task: Task, fold: int, seed: int) -> Any:
             image, labels = on_host(batch)
             step.take(image, maps_of_levels(labels, topology, deep=True))
     return as_one_output(step.network, topology).to(task.device)
-
-
-def _peer_step(task: Task, configuration: Any) -> Any:
-    import importlib.util
-
-    import torch
-    from peer_network import RestatedStep
-    from peer_trainer import TrainerStep
-
-    compiled = torch.device(task.device).type == "cuda"
-    if importlib.util.find_spec("nnunetv2") is not None:
-        return TrainerStep(configuration, task.device, task.folder / "peer", deep=True, compiled=compiled)
-    dice = configuration.batch_dice
-    return RestatedStep(configuration.topology, task.device, batch_dice=dice, deep=True, compiled=compiled)
 
 
 _SYSTEMS = {"ours": train_ours, "peer": train_peers}
@@ -168,11 +159,20 @@ def main() -> None:
             cases=2 if arguments.quick else None,
             folder=folder,
         )
-        units = run(task, arguments.system, units_of(arguments, task), ends_at)
+        # A call that hangs hears nothing of Python's: then this ends the process, and what was measured is kept.
+        faulthandler.dump_traceback_later(max(1.0, ends_at + _RESERVE_SECONDS / 2 - time.monotonic()), exit=True)
+        run(task, arguments.system, units_of(arguments, task), ends_at, partial(_keep, arguments))
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _keep(arguments: argparse.Namespace, units: list[dict[str, Any]]) -> None:
+    """Print and write what was measured so far."""
+    import torch
+
     on_card = torch.device(arguments.device).type == "cuda"
     card = torch.cuda.get_device_name(arguments.device) if on_card else "none (CPU)"
     document = summary(units, system=arguments.system, card=card, quick=arguments.quick)
-    print(json.dumps(document["summary"], indent=1))
+    print(json.dumps(document["summary"]), flush=True)
     if arguments.out is not None or (on_card and not arguments.quick):
         write(document, arguments.out or RESULTS)
 
@@ -185,8 +185,17 @@ def units_of(arguments: argparse.Namespace, task: Task) -> list[tuple[int, int]]
     return [*((0, seed) for seed in range(arguments.seeds)), *((fold, 0) for fold in range(1, folds))]
 
 
-def run(task: Task, system: str, wanted: list[tuple[int, int]], ends_at: float) -> list[dict[str, Any]]:
-    """Return what each unit gave; one that no longer fits, by what the longest one took, is left out and said to be."""
+def run(
+    task: Task,
+    system: str,
+    wanted: list[tuple[int, int]],
+    ends_at: float,
+    keep: Callable[[list[dict[str, Any]]], None],
+) -> list[dict[str, Any]]:
+    """Return what each unit gave; one that no longer fits, by what the longest one took, is left out and said to be.
+
+    ``keep`` is told after each unit of all so far.
+    """
     found, longest = [], 0.0
     for fold, seed in wanted:
         left = ends_at - time.monotonic()
@@ -201,6 +210,7 @@ def run(task: Task, system: str, wanted: list[tuple[int, int]], ends_at: float) 
         unit = {"fold": fold, "seed": seed, "dice": values, "training_seconds": round(trained - began, 1)}
         print(f"{system}: {unit}", flush=True)
         found.append(unit)
+        keep(found)
     return found
 
 
