@@ -10,6 +10,7 @@ Each prints one line of JSON last. PLAN is ``hippocampus`` or ``tiny``, PRECISIO
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -146,17 +147,22 @@ def _heads(step: TrainerStep) -> list[Tensor]:
 def _peak(plan: StepPlan, folder: Path, who: str, precision: str) -> dict[str, float]:
     """Return MB: the process' peak while taking steps, and what it held before the network was made.
 
-    Both sides take the same steps as in `_steps`, from their batches on; what is loaded is not counted.
+    Both sides take the same steps as in `_steps`. Tiny ones come first, so that what is loaded at the first is there.
     """
-    if who == "theirs":
-        import nnunetv2.training.nnUNetTrainer.nnUNetTrainer  # noqa: F401
-    made, own = _tensors(plan, 1, deep=True), batches(plan, 1)
+    _take_steps(tiny(plan), folder, who, precision)
+    gc.collect()
     forget_peak()
     before = resident_mb()
-    take = _their_step(plan, folder, deep=True) if who == "theirs" else _our_step(plan, folder, precision)
-    for _ in range(2):  # the first one makes the optimiser's sums
-        take(made[0] if who == "theirs" else own[0])
+    _take_steps(plan, folder, who, precision)
     return {"before_mb": before, "peak_mb": peak_mb()}
+
+
+def _take_steps(plan: StepPlan, folder: Path, who: str, precision: str) -> None:
+    theirs = who == "theirs"
+    take = _their_step(plan, folder, deep=True) if theirs else _our_step(plan, folder, precision)
+    made = _tensors(plan, 1, deep=True)[0] if theirs else batches(plan, 1)[0]
+    for _ in range(2):  # the first one makes the optimiser's sums
+        take(made)
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def _steps(places: Places, kind: str, precision: str) -> Pair:
 
 
 def _peaks(places: Places, folder: Path, precision: str) -> dict[str, float]:
-    """Return MB of each side in a process of its own: at its peak, and of that what came after the libraries."""
+    """Return MB of each side in a process of its own: at its peak, and of that what came after a first tiny step."""
     found = {}
     for who in ("theirs", "ours"):
         memory = _script(places, "peak", _PLAN, folder, who, precision)
