@@ -41,16 +41,19 @@ class Runs:
             text=True,
         )
 
-    def __call__(self, *words: object, file_bytes: int = 0, jumping: bool = False, **environment: str) -> Run:
+    def __call__(
+        self, *words: object, file_bytes: int = 0, jumping: bool = False, hasty: bool = False, **environment: str
+    ) -> Run:
         """Run a command line to its end.
 
         Args:
             words: of the command line.
             file_bytes: no file may become larger, as on a full disk; 0: as it likes.
             jumping: the run's time of day jumps by three hours, back and forth, whenever it is asked for.
+            hasty: what is measured for a time budget is measured once.
             environment: variables.
         """
-        session = self._start(words, environment, file_bytes, jumping=jumping)
+        session = self._start(words, environment, file_bytes, jumping=jumping, hasty=hasty)
         return self._end(session)
 
     def stopped(self, *words: object, fault: str, then: Callable[[], None], file_bytes: int = 0) -> Run:
@@ -66,7 +69,13 @@ class Runs:
         return run
 
     def _start(
-        self, words: Sequence[object], environment: Mapping[str, str], file_bytes: int, *, jumping: bool = False
+        self,
+        words: Sequence[object],
+        environment: Mapping[str, str],
+        file_bytes: int,
+        *,
+        jumping: bool = False,
+        hasty: bool = False,
     ) -> int:
         request = {
             "words": [str(word) for word in words],
@@ -74,6 +83,7 @@ class Runs:
             "said": str(self._said),
             "file_bytes": file_bytes,
             "jumping": jumping,
+            "hasty": hasty,
         }
         self._process.stdin.write(f"{json.dumps(request)}\n")
         self._process.stdin.flush()

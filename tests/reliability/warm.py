@@ -1,7 +1,8 @@
 """A process that has imported what a run needs, and becomes a run whenever it is told to.
 
 Reads one JSON request a line: the words of a command line, variables of its environment, the file for what it says,
-how large a file may become (0: as it likes), and whether its time of day jumps. Answers with a line of the run's
+how large a file may become (0: as it likes), whether its time of day jumps, and whether it measures for a time budget
+hastily, each thing once. Answers with a line of the run's
 process id, and when it ended with a line of its exit code (negative: the signal). Each run is a process of its own, a
 copy of this one, the leader of a session of its own, in which the workers that it starts are found. Root's right to
 write everywhere is laid down: a folder that is read-only is read-only for these runs, whoever starts the tests.
@@ -18,7 +19,7 @@ if __name__ == "__main__":
 
     from nnbox import faults
     from nnbox.cli import main
-    from nnbox.stages import predict, report, selection, train, training  # noqa: F401 - imported once for all
+    from nnbox.stages import predict, probing, report, selection, train, training  # noqa: F401 - imported once for all
 
     lay_down_rights()
     for line in sys.stdin:
@@ -35,6 +36,8 @@ if __name__ == "__main__":
                 resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_bytes"], request["file_bytes"]))
             if request["jumping"]:
                 let_the_time_jump()
+            if request["hasty"]:
+                probing._LEAST_SECONDS = probing._SHARE = 0.0
             faults.arm(os.environ.get(faults.VARIABLE))
             sys.exit(main(request["words"]))
         sys.stdout.write(f"{child}\n")
