@@ -21,8 +21,11 @@ FIRST_USE_BYTES = 20_000_000
 
 Measured while freed arrays go back at once (`give_back_large_arrays`).
 """
-GAPS_BYTES = 130_000_000
-"""What freed arrays take that are kept for later ones. It is a matter of chance: 25 to 150 MB were measured."""
+GAPS_BYTES = 75_000_000
+"""What freed arrays usually take that are kept for later ones. It is a matter of chance: 25 to 150 MB were measured.
+
+So twice as much must be free for them to be kept.
+"""
 _USED_SHARE = 0.9
 _MARGIN = 1.02  # what a process holds before it begins differs a little from run to run
 _BYTES_PER_GB = 1e9
@@ -92,22 +95,19 @@ def settle(
     )
     sources = [source_size(context, case) for case in cases]
     for manner in manners(on_card=networks.on_card):  # the last of them is what a refusal speaks of
+        gaps = GAPS_BYTES if manner.keep_freed else 0
         footprints = [case_footprint(source, networks, manner) for source in sources]
         found = Settled(
             manner=manner,
-            peak_bytes=room.held_bytes + _around_bytes(manner) + together_bytes(footprints, ahead=manner.ahead),
+            peak_bytes=room.held_bytes + FIRST_USE_BYTES + gaps + together_bytes(footprints, ahead=manner.ahead),
             card_bytes=max(item.card for item in footprints),
         )
-        if found.peak_bytes <= room.host_bytes and found.card_bytes <= room.card_bytes:
+        if found.peak_bytes + gaps <= room.host_bytes and found.card_bytes <= room.card_bytes:
             if not manner.keep_freed:
                 give_back_large_arrays()
             _announce(context, found, room, _largest(footprints, cases))
             return found
     raise _refusal(found, room, _largest(footprints, cases))
-
-
-def _around_bytes(manner: Manner) -> int:
-    return FIRST_USE_BYTES + (GAPS_BYTES if manner.keep_freed else 0)
 
 
 def source_size(context: Context, case: Case) -> SourceSize:
