@@ -20,11 +20,12 @@ _SMALLER_VOX, _FEW_VOX = (128, 192, 256), (256, 320, 320)
 _AIR_SLICES = 64
 _OFF_BY, _MAY_DIFFER = 0.25, 1e-6
 _GIB = 2**30
+_EVERY_SECONDS = 1  # a look at gigabytes holds the process up; what lies between two of them the kernel remembers
 
 
 def _scan(work: Path) -> Seen:
     _put(work, _SCAN, _SCAN_VOX, air_slices=200)
-    course = predicted(work, "out", "--memory-limit", str(_SCAN_LIMIT_GB), every_seconds=0.1)
+    course = predicted(work, "out", "--memory-limit", str(_SCAN_LIMIT_GB), every_seconds=_EVERY_SECONDS)
     figures = _figures("", work, "out", course)
     holds = course.exit_code == 0 and course.peak_bytes <= _SCAN_LIMIT_GB * _GIB
     return Seen(courses=(course,), figures=figures, holds=holds)
@@ -33,8 +34,8 @@ def _scan(work: Path) -> Seen:
 def _classes(work: Path) -> Seen:
     """Float32 sums in as much memory as they like, then the same image within the limit: sums in 16 bits."""
     _put(work, _MANY, _MANY_VOX, air_slices=_AIR_SLICES)
-    free = predicted(work, "free", every_seconds=0.1)
-    tight = predicted(work, "tight", "--memory-limit", str(_MANY_LIMIT_GB), every_seconds=0.1)
+    free = predicted(work, "free", every_seconds=_EVERY_SECONDS)
+    tight = predicted(work, "tight", "--memory-limit", str(_MANY_LIMIT_GB), every_seconds=_EVERY_SECONDS)
     figures = _figures("free ", work, "free", free) | _figures("limited ", work, "tight", tight)
     if free.exit_code or tight.exit_code:
         return Seen(courses=(free, tight), figures=figures, holds=False)
@@ -50,7 +51,7 @@ def _announcement(work: Path) -> Seen:
         folder = work / name.replace(" ", "-")
         folder.mkdir()
         _put(folder, size, shape_vox, air_slices=_AIR_SLICES)
-        courses.append(predicted(folder, "out", every_seconds=0.05))
+        courses.append(predicted(folder, "out", every_seconds=_EVERY_SECONDS))
         figures |= _figures(f"{name} ", folder, "out", courses[-1])
     holds = all(course.exit_code == 0 for course in courses) and _is_close(figures)
     return Seen(courses=tuple(courses), figures=figures, holds=holds)
