@@ -47,6 +47,8 @@ def _synthesized(folder: Path) -> Path:
 
 
 def _flat(course: Course) -> Seen:
+    if course.exit_code or len(course.judged) < 2:
+        return Seen(courses=(course,), figures={}, holds=False)
     figures = {
         "usual memory MB": course.median_bytes / 1e6,
         "growth MB": course.growth_bytes / 1e6,
@@ -54,7 +56,7 @@ def _flat(course: Course) -> Seen:
         "growth": course.growth_files,
     }
     is_flat = course.growth_bytes <= _GROWTH_SHARE * course.median_bytes and course.growth_files < _MORE_FILES
-    return Seen(courses=(course,), figures=figures, holds=course.exit_code == 0 and is_flat)
+    return Seen(courses=(course,), figures=figures, holds=is_flat)
 
 
 _FLAT = (

@@ -107,7 +107,7 @@ def give_back_large_arrays() -> None:
     """Let freed arrays of a megabyte or more go back to the system at once, where the C library is glibc.
 
     Left to itself it raises that size with every large array that is freed, keeps later ones, and holds gaps between
-    them: the same small prediction peaked at 537 to 612 MB, and at 487 to 491 MB with this. It costs time, as the
+    them: the same small prediction peaked at 518 to 612 MB, and at 465 MB with this. It costs time, as the
     system clears every page anew: 10 % of the processor time of a small prediction. Source: own (measured).
     """
     with contextlib.suppress(OSError, AttributeError):

@@ -11,7 +11,7 @@ from nnbox.stages.receipts import Difference
 from nnbox.stages.schedule import OPTION, begun, training_unit
 
 _MOST_LINES = 20
-_NOT_GIVEN = ("None", "")
+_NOT_GIVEN = (None, "None", "")
 _BY_DEVICE = ("precision", "augmentation")
 
 

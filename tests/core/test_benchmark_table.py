@@ -16,9 +16,12 @@ _BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 def load(monkeypatch):
     """Import a module of the folder, which is no package: its modules find each other as a script's do."""
     monkeypatch.syspath_prepend(_BENCHMARKS)
+    before = {path.stem: sys.modules.get(path.stem) for path in _BENCHMARKS.glob("*.py")}
     yield importlib.import_module
-    for name in {path.stem for path in _BENCHMARKS.glob("*.py")}:
+    for name, module in before.items():
         sys.modules.pop(name, None)
+        if module is not None:
+            sys.modules[name] = module
 
 
 def test_the_readme_holds_the_newest_measurements(load):
@@ -69,17 +72,29 @@ def test_a_total_is_stated_for_all_rows_only_once_it_was_measured(load, monkeypa
 
 
 def test_a_course_that_grows_is_told_from_a_flat_one(load):
-    course = load("course")
-    looks = [course.Look(float(second), 1_000_000 + 500 * second, 10 + second // 60) for second in range(100)]
-    growing = course.Course(0, 100.0, tuple(looks))
+    course, flat_or_not = load("course"), load("soak_long")._flat
+    looks = [course.Look(float(at), 1_000_000 + 500 * at, 1_100_000, 10 + at // 25) for at in range(100)]
+    growing = course.Course(exit_code=0, seconds=100.0, looks=tuple(looks), output="")
     assert growing.growth_bytes == pytest.approx(500 * 75)
-    assert growing.files == (10, 11)
-    flat = course.Course(0, 100.0, tuple(course.Look(look.seconds, 1_000_000, 10) for look in looks))
+    assert growing.growth_files == pytest.approx(3, abs=0.5)
+    assert growing.peak_bytes == 1_100_000
+    flat = course.Course(
+        exit_code=0,
+        seconds=100.0,
+        looks=tuple(course.Look(float(at), 1_000_000, 0, 10) for at in range(100)),
+        output="",
+    )
     assert flat.growth_bytes == pytest.approx(0, abs=1e-3)
-    figures, is_kept = load("soak")._flat(flat)
-    assert is_kept
-    assert figures["open files, second half"] == 10
-    assert not load("soak")._flat(growing)[1]
+    assert flat_or_not(flat).holds
+    assert flat_or_not(flat).figures["usual number of open files"] == 10
+    assert not flat_or_not(growing).holds
+
+
+def test_a_command_that_fails_at_once_is_told_by_the_soak(load):
+    course = load("course").Course(exit_code=5, seconds=0.1, looks=(), output="error: no room")
+    seen = load("soak_long")._flat(course)
+    assert not seen.holds
+    assert seen.failed is course
 
 
 def test_a_command_is_watched_with_its_children(load, tmp_path):
