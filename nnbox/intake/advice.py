@@ -176,7 +176,7 @@ def copy_warnings(readings: Iterable[CaseReading], cases: Sequence[Case]) -> tup
     first_image = {case.name: case.images[0] for case in cases}
     owners: dict[str, list[str]] = {}
     for reading in readings:
-        digests: Mapping[str, str] = {file: state.sha256 for file, state in reading.digests}
+        digests: Mapping[str, str] = {file: state.sha256 for file, state in reading.digests.files.items()}
         image = first_image.get(reading.name)
         if image is not None and image in digests:
             owners.setdefault(digests[image], []).append(reading.name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from nnbox.errors import DataError, Problem, Severity
 from nnbox.geometry import Shape3, Spacing3
@@ -70,10 +72,17 @@ class CaseTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecondTask:
-    """One labelled case to read a second time, and the bins of each channel to look into."""
+    """One labelled case to read a second time.
+
+    Attributes:
+        case: the case.
+        bins: those of each channel to look into.
+        taken: what each of its files was at the first reading.
+    """
 
     case: CaseTask
     bins: tuple[Bins, ...]
+    taken: Mapping[Path, FileState]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,7 +94,7 @@ class CaseReading:
     facts: CaseFacts | None = None
     fingerprint: CaseFingerprint | None = None
     foreground: CaseCounts | None = None
-    digests: tuple[tuple[str, FileState], ...] = ()
+    digests: InputDigests = field(default_factory=lambda: InputDigests(files={}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from nnbox.errors import Problem, Severity
 from nnbox.faults import reached
 from nnbox.geometry import Grid
+from nnbox.imaging.as_taken import require_as_taken
 from nnbox.imaging.counts import FineCounts
 from nnbox.imaging.examine import examine, file_state
 from nnbox.imaging.header import FindingKind, ImageHeader, ImageReadError, refused
@@ -19,7 +20,7 @@ from nnbox.imaging.label_values import to_consecutive
 from nnbox.imaging.statistics import case_fingerprint, foreground_counts, foreground_fine_counts
 from nnbox.intake.facts import CaseFacts, CaseReading, CaseTask, SecondTask
 from nnbox.intake.grids import GRID_TOLERANCE_VOX, corner_displacement_vox, describe, orientation
-from nnbox.records.dataset import FileState
+from nnbox.records.dataset import FileState, InputDigests
 from nnbox.records.endings import PICTURE_ENDINGS, image_ending
 
 
@@ -63,12 +64,14 @@ def count_again(task: SecondTask) -> FineCounts:
 
     Raises:
         ImageReadError: that is no longer so.
+        DataError: a file was changed since.
     """
     root, case = Path(task.case.root), task.case.case
     image, _ = read_image([root / file for file in case.images], replace_nonfinite=task.case.replace_nonfinite)
     if case.label is None:
         raise ValueError(f"case {case.name} has no labels")
     labels, _ = read_labels(root / case.label)
+    require_as_taken(task.taken)
     return foreground_fine_counts(image, labels, task.bins)
 
 
@@ -79,6 +82,8 @@ class _Reader:
         self._task = task
         self._root = Path(task.root)
         self._problems: list[Problem] = []
+        # Their digests first: what changes while the voxels are read then differs at the next reading.
+        self._companions = {file: self._data_files(file) for file in _files(task)}
         self._files = {file: examine(self._root / file, task.known.get(file)) for file in _files(task)}
 
     def read(self) -> CaseReading:
@@ -261,15 +266,21 @@ class _Reader:
             size_bytes=sum((self._root / file).stat().st_size for file in self._files),
         )
 
-    def _digests(self) -> tuple[tuple[str, FileState], ...]:
-        found = []
-        for file, examined in self._files.items():
-            if examined.state is not None:
-                found.append((file, examined.state))
-            for path in companion_files(examined.path):
-                name = f"{file.rpartition('/')[0]}/{path.name}".lstrip("/")
-                found.append((name, file_state(path, self._task.known.get(name))))
-        return tuple(found)
+    def _data_files(self, file: str) -> dict[str, FileState]:
+        """Return the files that hold a header's voxels."""
+        found = {}
+        for path in companion_files(self._root / file):
+            name = f"{file.rpartition('/')[0]}/{path.name}".lstrip("/")
+            found[name] = file_state(path, self._task.known.get(name))
+        return found
+
+    def _digests(self) -> InputDigests:
+        files = {file: examined.state for file, examined in self._files.items() if examined.state is not None}
+        for data in self._companions.values():
+            files |= data
+        return InputDigests(
+            files=files, companions={file: tuple(data) for file, data in self._companions.items() if data}
+        )
 
 
 def _files(task: CaseTask) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from nnbox.intake.tables import read_patients, read_splits
 from nnbox.intake.workers import count_cases_again, read_cases, values_of_cases
 from nnbox.layouts.detect import detect
 from nnbox.layouts.draft import LayoutDraft
-from nnbox.records.dataset import Case, Dataset, InputDigests, Label
+from nnbox.records.dataset import Case, Dataset, FileState, InputDigests, Label, all_digests
 from nnbox.records.endings import split_ending
 from nnbox.records.fingerprint import Fingerprint, Intensity
 
@@ -74,7 +74,7 @@ def take_in(
         found=dataset,
         dataset=replace(dataset, warnings=warnings) if sound else None,
         problems=problems,
-        digests=InputDigests(files=dict(sorted(pair for reading in found.readings for pair in reading.digests))),
+        digests=all_digests(reading.digests for reading in found.readings),
         facts=tuple(reading.facts for reading in found.readings if reading.facts is not None),
         fingerprints=tuple(reading.fingerprint for reading in whole if reading.fingerprint is not None),
         intensities=_intensities(found, workers) if sound else None,
@@ -118,10 +118,18 @@ def _intensities(found: _Found, workers: int) -> tuple[Intensity, ...] | None:
         return None
     bins = found.tally.unresolved()
     if any(bins):
-        again = [SecondTask(case=task, bins=bins) for task in found.tasks if task.case.label is not None]
+        again = [
+            SecondTask(case=task, bins=bins, taken=_states(task, reading))
+            for task, reading in zip(found.tasks, found.readings, strict=True)
+            if task.case.label is not None
+        ]
         for fine in count_cases_again(again, workers):
             found.tally.add_fine(fine)
     return found.tally.intensities()
+
+
+def _states(task: CaseTask, reading: CaseReading) -> dict[Path, FileState]:
+    return reading.digests.states(Path(task.root), reading.digests.files)
 
 
 def _read(root: Path, options: IntakeOptions, workers: int, known: InputDigests | None, *, training: bool) -> _Found:

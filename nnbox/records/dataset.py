@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -113,9 +113,34 @@ def state_of(path: Path, sha256: str) -> FileState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputDigests:
-    """Digest of every input file, by path relative to the data set's root."""
+    """Digest of every input file.
+
+    Attributes:
+        files: the state of each, by path relative to the data set's root.
+        companions: the data files of each header that holds no voxels itself (``.mhd``, detached ``.nrrd``), by the
+            header's path; records written before they were told apart have none.
+    """
 
     RECORD: ClassVar[str] = "input_digests"
     VERSION: ClassVar[int] = 1
 
     files: Mapping[str, FileState]
+    companions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def with_data(self, name: str) -> tuple[str, ...]:
+        """Return an image or label file and the files that hold its voxels, where those are others."""
+        return (name, *self.companions.get(name, ()))
+
+    def states(self, root: Path, names: Iterable[str]) -> dict[Path, FileState]:
+        """Return what the named files and their data files were; ``root`` is the data set's."""
+        return {root / file: self.files[file] for name in names for file in self.with_data(name)}
+
+
+def all_digests(parts: Iterable[InputDigests]) -> InputDigests:
+    """Put the digests of cases together, sorted by path."""
+    files: dict[str, FileState] = {}
+    companions: dict[str, tuple[str, ...]] = {}
+    for part in parts:
+        files |= part.files
+        companions |= part.companions
+    return InputDigests(files=dict(sorted(files.items())), companions=dict(sorted(companions.items())))

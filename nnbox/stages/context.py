@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,20 +45,22 @@ class TakenIn:
     digests: InputDigests
 
     def image_digests(self, case: Case) -> dict[str, str]:
-        """Digest of each image file of a case, by path."""
-        return {f"image {path}": self.digests.files[path].sha256 for path in case.images}
+        """Digest of each image file of a case, by path; a header's data file counts as one."""
+        return self._digests_of("image", case.images)
 
     def case_digests(self, case: Case) -> dict[str, str]:
         """Digests of a labelled case: its images and its label."""
-        found = self.image_digests(case)
-        if case.label is not None:
-            found[f"label {case.label}"] = self.digests.files[case.label].sha256
-        return found
+        labels = () if case.label is None else (case.label,)
+        return self.image_digests(case) | self._digests_of("label", labels)
 
     def states(self, root: Path, case: Case) -> dict[Path, FileState]:
-        """Return what each file of a case was, its label included; ``root`` is the data set's."""
+        """Return what each file of a case was, its label and data files included; ``root`` is the data set's."""
         names = case.images if case.label is None else (*case.images, case.label)
-        return {root / name: self.digests.files[name] for name in names}
+        return self.digests.states(root, names)
+
+    def _digests_of(self, kind: str, names: Sequence[str]) -> dict[str, str]:
+        files = self.digests.files
+        return {f"{kind} {file}": files[file].sha256 for name in names for file in self.digests.with_data(name)}
 
 
 def open_context(root: Path, workspace: Workspace, journal: Journal, workers: int) -> Context:

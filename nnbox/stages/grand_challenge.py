@@ -23,7 +23,7 @@ from nnbox.layouts.draft import task_name
 from nnbox.layouts.grand_challenge import IMAGES, LAYOUT, case_of, find_images
 from nnbox.layouts.names import OWN_FOLDER
 from nnbox.network.device import choose_device
-from nnbox.records.dataset import Case, Choices, Dataset, InputDigests
+from nnbox.records.dataset import Case, Choices, Dataset
 from nnbox.records.handover import Handover
 from nnbox.stages.context import Context, TakenIn, open_context
 from nnbox.stages.ensemble import Ensemble, PredictionSettings
@@ -163,7 +163,7 @@ def _take_in(context: Context, case: Case, bundle: ModelBundle, *, replace_nonfi
         choices=Choices(replace_nonfinite=replace_nonfinite),
         warnings=(),
     )
-    return TakenIn(dataset=dataset, digests=InputDigests(files=dict(reading.digests)))
+    return TakenIn(dataset=dataset, digests=reading.digests)
 
 
 def _printable(problem: Problem) -> Problem:

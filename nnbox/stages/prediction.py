@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbox.geometry import Grid, Placement
+from nnbox.imaging.as_taken import require_as_taken
 from nnbox.imaging.io import read_image, write_labels
 from nnbox.inference.manner import Manner
 from nnbox.records.codec import digest
 from nnbox.records.dataset import Case
 from nnbox.records.endings import image_ending
-from nnbox.stages.as_taken import require_as_taken
 from nnbox.stages.context import Context, TakenIn
 from nnbox.stages.ensemble import Ensemble, PredictionSettings, PreparedImage
 from nnbox.stages.full_card import Asked, answered

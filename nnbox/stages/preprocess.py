@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnbox.files import digest_text, flush_to_disk
+from nnbox.imaging.as_taken import require_as_taken
 from nnbox.imaging.io import read_image, read_labels
 from nnbox.imaging.label_values import to_consecutive
 from nnbox.imaging.prepare import PreparedArrays, prepare_each
 from nnbox.records.codec import encode
 from nnbox.records.dataset import Case, FileState
 from nnbox.records.plan import ConfigurationPlan, Plan
-from nnbox.stages.as_taken import require_as_taken
 from nnbox.stages.context import Context, TakenIn
 from nnbox.stages.pool import run_all
 from nnbox.stages.receipts import Receipts, Unit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbox.evaluation.scores import score_case
+from nnbox.imaging.as_taken import require_as_taken
 from nnbox.imaging.io import read_labels
 from nnbox.imaging.label_values import to_consecutive
 from nnbox.imaging.postprocess import apply_postprocessing
@@ -21,7 +22,6 @@ from nnbox.records.plan import Plan
 from nnbox.records.prepared import PreparedCase
 from nnbox.records.results import CaseScores, PostprocessingStep
 from nnbox.rules.tolerances import surface_tolerance_mm
-from nnbox.stages.as_taken import require_as_taken
 from nnbox.stages.context import Context
 from nnbox.stages.job import Job
 from nnbox.stages.pool import run_all
@@ -38,7 +38,7 @@ class ScoringTask:
     Attributes:
         case: its name.
         reference: the label file.
-        taken: what it was when it was taken in.
+        taken: what it, and the file of its voxels where that is another, was when it was taken in.
         prepared: side record of the prepared case, for grid and placement.
         probabilities: stored probabilities of each member.
         plan: for the labels.
@@ -49,7 +49,7 @@ class ScoringTask:
 
     case: str
     reference: Path
-    taken: FileState
+    taken: Mapping[Path, FileState]
     prepared: Path
     probabilities: tuple[Path, ...]
     plan: Plan
@@ -65,7 +65,7 @@ def scoring_task(context: Context, job: Job, members: Sequence[str], case: Case)
     return ScoringTask(
         case=case.name,
         reference=context.root / str(case.label),
-        taken=job.taken.digests.files[str(case.label)],
+        taken=job.taken.digests.states(context.root, (str(case.label),)),
         prepared=case_record(context.workspace.store(store), case.name),
         probabilities=tuple(context.workspace.validation(member, case.name) for member in members),
         plan=plan,
@@ -103,7 +103,7 @@ def reference_and_prediction(
     """
     record = read_record(task.prepared, PreparedCase)
     values, _ = read_labels(task.reference)
-    require_as_taken({task.reference: task.taken})
+    require_as_taken(task.taken)
     reference = to_consecutive(values, task.plan.labels)
     mean = average_probabilities([load_probabilities(path) for path in task.probabilities])
     return reference, labels_on_source(mean, record.placement), record.grid.spacing_mm

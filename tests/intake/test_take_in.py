@@ -12,9 +12,10 @@ from nnbox.errors import DataError
 from nnbox.imaging import intensities
 from nnbox.intake.options import IntakeOptions
 from nnbox.intake.take_in import fingerprint_of, take_in
+from nnbox.intake.workers import count_cases_again
 from nnbox.layouts.detect import detect
 from nnbox.records.codec import digest, dumps, parse_record
-from nnbox.records.dataset import Choices, Dataset
+from nnbox.records.dataset import Choices, Dataset, InputDigests
 
 TWO = ("T1", "T2")
 
@@ -124,9 +125,38 @@ def test_digests_are_reused_while_size_and_time_are_the_same(toy):
 
 
 def test_the_data_file_of_a_detached_header_is_digested_too(make_toy):
-    files = make_toy("mhd", ending=".mhd").decathlon().take_in().digests.files
-    assert "imagesTr/toy_a.mhd" in files
-    assert any(name.startswith("imagesTr/toy_a.") and name.endswith("raw") for name in files)
+    digests = make_toy("mhd", ending=".mhd").decathlon().take_in().digests
+    header, data = digests.with_data("imagesTr/toy_a.mhd")
+    assert header == "imagesTr/toy_a.mhd"
+    assert data == "imagesTr/toy_a.zraw"
+    assert {header, data} <= set(digests.files)
+
+
+def test_a_record_of_digests_that_names_no_data_files_is_read(make_toy):
+    digests = make_toy("mhd", ending=".mhd").decathlon().take_in().digests
+    document = json.loads(dumps(digests))
+    del document["companions"]
+    old = parse_record(document, InputDigests, where="input_digests.json")
+    assert old.files == digests.files
+    assert old.with_data("imagesTr/toy_a.mhd") == ("imagesTr/toy_a.mhd",)
+
+
+@pytest.mark.parametrize("changed", ["imagesTr/toy_b.mhd", "imagesTr/toy_b.raw", "labelsTr/toy_b.raw"])
+def test_a_file_that_is_changed_before_intensities_are_counted_again_is_named(make_toy, monkeypatch, changed):
+    toy = make_toy("mhd", ending=".mhd").decathlon()
+    for path in toy.root.glob("*/*.mhd"):
+        sitk.WriteImage(sitk.ReadImage(path), path)  # not compressed
+    file = toy.root / changed
+
+    def count_later(tasks, workers):
+        stored = file.read_bytes()
+        file.write_bytes(b"Comment = changed\n" + stored if file.suffix == ".mhd" else b"\2" + stored[1:])
+        return count_cases_again(tasks, workers)
+
+    monkeypatch.setattr(intensities._Channel, "_MOST_VALUES", 3)  # so that a second pass is needed
+    monkeypatch.setattr("nnbox.intake.take_in.count_cases_again", count_later)
+    with pytest.raises(DataError, match=f"{changed} was changed while the run was at work"):
+        toy.take_in()
 
 
 def test_nothing_under_the_input_changes(toy):

@@ -8,6 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 from safetensors.numpy import load_file, save_file
 from tiny_runs import artefacts, short_words
 
@@ -140,6 +141,50 @@ def test_a_test_image_that_is_changed_before_it_is_predicted_is_named(runs, data
     run = runs.stopped(*words, fault="told@intake:1:stop", then=lambda: shutil.copy(first, second))
     is_told(run, 3, "imagesTs/smoke_006.nii.gz was changed while the run was at work", "What to do")
     assert not (tmp_path / "out" / "predictions" / "smoke_006.nii.gz").exists()
+
+
+def as_meta(data):
+    """Write a data set's files anew as headers with their voxels in a file beside them; their names change alike."""
+    for path in sorted(data.glob("*/*.nii.gz")):
+        sitk.WriteImage(sitk.ReadImage(path), path.with_name(path.name.replace(".nii.gz", ".mhd")))
+        path.unlink()
+    description = data / "dataset.json"
+    description.write_text(description.read_text().replace(".nii.gz", ".mhd"))
+
+
+def change_a_byte(file):
+    stored = bytearray(file.read_bytes())
+    stored[0] ^= 1
+    file.write_bytes(stored)
+
+
+def test_voxels_beside_their_header_that_are_changed_while_a_run_is_at_work_are_named(runs, data, tmp_path):
+    as_meta(data)
+    words = (*short_words(data, tmp_path / "out"), "--until", "preprocess")
+    raw = data / "imagesTr" / "smoke_003.raw"
+    run = runs.stopped(*words, fault="told@plan:1:stop", then=lambda: change_a_byte(raw))
+    is_told(run, 3, "imagesTr/smoke_003.raw was changed while the run was at work", "What to do")
+    assert not list((tmp_path / "out" / "prepared").rglob("smoke_003*"))
+
+
+def test_voxels_beside_their_header_that_are_changed_before_they_are_predicted_are_named(runs, data, model, tmp_path):
+    as_meta(data)
+    words = ("predict", "--input", data, "--output", tmp_path / "out", "--model", model, "--device", "cpu")
+    raw = data / "imagesTs" / "smoke_006.raw"
+    run = runs.stopped(*words, fault="told@intake:1:stop", then=lambda: change_a_byte(raw))
+    is_told(run, 3, "imagesTs/smoke_006.raw was changed while the run was at work", "What to do")
+    assert not (tmp_path / "out" / "predictions" / "smoke_006.mhd").exists()
+
+
+def test_voxels_beside_their_header_that_are_changed_after_a_run_are_refused_and_named(runs, data, tmp_path):
+    as_meta(data)
+    words = (*short_words(data, tmp_path / "out"), "--until", "train")
+    assert runs(*words).code == 0
+    before = artefacts(tmp_path / "out")
+    for folder in ("imagesTr", "labelsTr"):
+        change_a_byte(data / folder / "smoke_003.raw")
+        is_told(runs(*words), 5, f"{folder.removesuffix('sTr')} {folder}/smoke_003.raw", "What to do")
+    assert artefacts(tmp_path / "out") == before
 
 
 def test_the_prediction_of_an_image_that_is_there_no_more_is_named_and_not_archived(runs, data, model, tmp_path):
