@@ -9,6 +9,7 @@ import pytest
 
 from nnbox.geometry import Box, Grid, Placement
 from nnbox.imaging.components import component_counts
+from nnbox.imaging.examine import file_state
 from nnbox.imaging.io import write_labels
 from nnbox.inference.probabilities import store_probabilities
 from nnbox.network.device import Device
@@ -99,7 +100,7 @@ def make(tmp_path, listener):
         return Made(
             context=open_context(root, workspace, Journal(None, listener), 1),
             job=Job(
-                taken=_taken(fingerprint),
+                taken=_taken(root, fingerprint),
                 fingerprint=fingerprint,
                 plan=make_plan(fingerprint, recipe=recipe, planning_memory_gb=0.0015, choices=Choices()),
                 folds=Folds(validation=tuple((case,) for case in CASES), origin="made"),
@@ -135,7 +136,7 @@ def _fingerprint(references, labels):
     )
 
 
-def _taken(fingerprint):
+def _taken(root, fingerprint):
     cases = tuple(
         Case(name=case, images=(f"imagesTr/{case}.nii.gz",), label=f"labelsTr/{case}.nii.gz", output_name=case)
         for case in CASES
@@ -152,8 +153,9 @@ def _taken(fingerprint):
         choices=Choices(),
         warnings=(),
     )
-    state = FileState(size_bytes=1, modified_ns=1, sha256="0" * 64)
-    files = {path: state for case in cases for path in (*case.images, str(case.label))}
+    image = FileState(size_bytes=1, modified_ns=1, sha256="0" * 64)  # none is read
+    files = {path: image for case in cases for path in case.images}
+    files |= {case.label: file_state(root / case.label) for case in cases}
     return TakenIn(dataset=dataset, digests=InputDigests(files=files))
 
 
