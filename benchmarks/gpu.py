@@ -33,6 +33,7 @@ def main() -> None:
 
     import gpu_rows
     import gpu_table
+    import gpu_watch
     import table
     import torch
     from gpu_run import run
@@ -54,6 +55,7 @@ def main() -> None:
         keep = arguments.out or (None if quick else table.RESULTS)
         entries = run(rows, settings, keep)
     print(gpu_table.markdown(gpu_rows.rows(), entries))
+    gpu_watch.end()
 
 
 def find_libraries(folder: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""One fold in a process of its own, for `gpu_rows.py`: says when it is ready, and takes its steps when told to.
+"""One fold in a process of its own, for `gpu_folds.py`: says when it is ready, and takes its steps when told to.
 
 Protocol on its pipes: prints ``ready``; for every line it reads it takes its steps and prints the GB it has taken on
 the card; it ends with its input.

@@ -6,9 +6,12 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NoReturn
+
+_END_SECONDS = 10.0
 
 
 class CutOffError(Exception):
@@ -48,13 +51,22 @@ class Watched:
         raise CutOffError(why)
 
     def close(self) -> None:
-        """Kill the process with its session, and wait for it."""
+        """Kill the process with its session, and wait for it, but not for ever: a driver may keep it."""
         if self._process.pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()  # where its session had not begun
-        self._process.join()
+        self._process.join(_END_SECONDS)
         self._connection.close()
+
+
+def end(code: int = 0) -> NoReturn:
+    """End this process, at once where one that it started cannot be killed: Python would wait for that for ever."""
+    if multiprocessing.active_children():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _begin(serve: Callable[[Connection], None], connection: Connection) -> None:

@@ -121,6 +121,15 @@ def error_of(exit_code: int, message: str) -> NnboxError:
     return next((kind for kind in _PLAIN if kind.exit_code == exit_code), NnboxError)(message)
 
 
+def refusal(error: OSError) -> ResourceError:
+    """Return what to tell of something that the system refused: a full disk, a missing right, a disk that broke."""
+    place = error.filename or "a file cannot be read or written"
+    return ResourceError(
+        f"{place}: {error.strerror}. What to do: see that the path is right, that its disk has room, and that this "
+        "user may use it."
+    )
+
+
 class RecordError(NnboxError):
     """A JSON record cannot be read: wrong type, missing or unknown field, unknown version."""
 

@@ -15,7 +15,7 @@ from typer.exceptions import TyperException
 
 from nnbox.cli.commands import app
 from nnbox.cli.options import LIST_OPTIONS
-from nnbox.errors import NnboxError, ResourceError, Severity, UsageError
+from nnbox.errors import NnboxError, Severity, UsageError, refusal
 from nnbox.interruption import INTERRUPTED, TERMINATED, ignore_signals, listen_for_signals
 from nnbox.limits import available_cpus, memory_ran_out, thread_settings
 
@@ -95,10 +95,9 @@ def _explain(error: Exception) -> int:
     from nnbox.console import complain
 
     if isinstance(error, OSError) and error.errno in _OUTSIDE:
-        place = f"{error.filename}: " if error.filename else "a file cannot be read or written: "
-        remedy = "What to do: see that the path is right, that its disk has room, and that this user may use it."
-        complain(Severity.ERROR, f"{place}{error.strerror}. {remedy}")
-        return ResourceError.exit_code
+        refused = refusal(error)
+        complain(Severity.ERROR, str(refused))
+        return refused.exit_code
     if (starved := memory_ran_out(error)) is not None:
         complain(Severity.ERROR, str(starved))
         return starved.exit_code

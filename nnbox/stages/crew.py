@@ -6,6 +6,7 @@ told to end, or one network fails, it has the others save where they stand. Sour
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
@@ -35,6 +36,7 @@ from nnbox.stages.side_by_side import SideBySide
 from nnbox.supervision import patience_seconds
 
 _STOP_SECONDS = 20.0
+_KILL_SECONDS = 5.0
 _MOST_ON_A_CARD = 16
 # A network whose own workers hang finds that by itself, and says so: it is given the time for that.
 _MORE_PATIENCE = 1.5
@@ -81,7 +83,7 @@ class Crew:
                 if self.hands:
                     self._listen(selector)
                     before, looked = looked, time.monotonic()
-                    self._end_hung(looked - before, patience)
+                    self._end_hung(looked - before, patience, selector)
                 elif (place := self.agenda.awaited()) is None:
                     return
                 else:
@@ -101,10 +103,16 @@ class Crew:
             hand.turn.claim.require_held()
         self.context.refresher.refresh()
 
-    def _end_hung(self, seconds: float, patience: float) -> None:
-        """Kill processes of which nothing was heard for too long; ``seconds`` have passed since the last look."""
-        for hand in self.hands:
-            hand.silence.last(seconds)
+    def _end_hung(self, seconds: float, patience: float, selector: selectors.BaseSelector) -> None:
+        """Kill processes of which nothing was heard for too long; ``seconds`` have passed since the last look.
+
+        A killed one most often closes its output, but not where what it started holds that and is stuck, too.
+        """
+        for hand in tuple(self.hands):
+            (hand.dying if hand.hung else hand.silence).last(seconds)
+            if hand.dying.seconds > _STOP_SECONDS:
+                hand.require_ended()
+                self._end(hand, selector)
             if hand.hung or not hand.silence.is_too_long(patience):
                 continue
             (name, fold), sentence = hand.turn.place, hand.kill_as_hung()
@@ -170,10 +178,14 @@ class Crew:
 
     def _hear(self, hand: Hand, selector: selectors.BaseSelector) -> None:
         """Take in what a process wrote; when it has closed its output, see how it ended."""
-        if (read := hand.read()) is not None:
-            for news in read:
-                self._heed(hand, news)
+        if (read := hand.read()) is None:
+            self._end(hand, selector)
             return
+        for news in read:
+            self._heed(hand, news)
+
+    def _end(self, hand: Hand, selector: selectors.BaseSelector) -> None:
+        """Let go of a process that has ended, or is about to, and see how."""
         selector.unregister(hand.output)
         code = hand.process.wait()
         with whole():
@@ -249,7 +261,8 @@ class Crew:
                 hand.process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 hand.process.kill()
-                hand.process.wait()
+                with contextlib.suppress(subprocess.TimeoutExpired):  # one that a kill does not end is left behind
+                    hand.process.wait(_KILL_SECONDS)
             hand.close()
             self.agenda.end(hand.turn, done=False)
         self.hands.clear()

@@ -32,6 +32,7 @@ class Hand:
         stopped: whether it was told to end because there are too many.
         crowded: whether one beside it was lost, so that it may be lost for the same reason.
         hung: whether it was killed because nothing was heard of it.
+        dying: the time since it was killed.
     """
 
     process: subprocess.Popen[bytes]
@@ -43,6 +44,7 @@ class Hand:
     stopped: bool = False
     crowded: bool = False
     hung: bool = False
+    dying: Silence = field(default_factory=Silence)
 
     @property
     def output(self) -> int:
@@ -73,6 +75,22 @@ class Hand:
         return (
             f"nothing was heard of the process that trains {name} fold {fold} for {self.silence.seconds:.0f} s "
             f"({VARIABLE}); it counts as hung and is killed"
+        )
+
+    def require_ended(self) -> None:
+        """See that it is gone, long after it was killed.
+
+        Raises:
+            ResourceError: it is not: it waits for a disk or a card, which a kill does not interrupt.
+        """
+        if self.process.poll() is not None:
+            return
+        name, fold = self.turn.place
+        raise ResourceError(
+            f"the process that trains {name} fold {fold} (number {self.process.pid}) hung and cannot be killed: "
+            f"{self.dying.seconds:.0f} s later it still waits, for a disk or a card that does not answer. What to do: "
+            "see whether they answer, and start the machine anew if the process stays; then run the same command "
+            "again, it continues from the last checkpoint."
         )
 
     def error(self, code: int) -> BaseException:

@@ -34,8 +34,17 @@ def failure_reported(context: Context) -> Iterator[None]:
     try:
         yield
     except NnboxError:
-        if any(event.event == "units" for event in standing(read_run(context.workspace)).session):
+        if _has_begun(context):
             write_last_report(context)
         raise
     finally:
         context.refresher.finish()
+
+
+def _has_begun(context: Context) -> bool:
+    """Whether the run began to work; what cannot be read to know that must not hide why the run failed."""
+    try:
+        return any(event.event == "units" for event in standing(read_run(context.workspace)).session)
+    except (OSError, NnboxError) as error:
+        context.journal.warn("report_failed", f"the report could not be written ({type(error).__name__}: {error})")
+        return False

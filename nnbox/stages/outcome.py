@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nnbox.errors import NnboxError, Severity, error_of
+from nnbox.errors import NnboxError, Severity, error_of, refusal
 from nnbox.records.plan import Plan
 from nnbox.records.results import Selection
 from nnbox.stages.clock import ending_recorded
@@ -42,10 +42,11 @@ def attempted(context: Context, work: Callable[[], TaskOutcome], *, alone: bool)
 
     Raises:
         NnboxError: it failed, and is the only one.
+        OSError: the same, where the system refused something.
     """
     try:
         with failure_reported(context), ending_recorded(context.journal):
-            return work()
+            return work() if alone else _told(work)
     except NnboxError as error:
         if alone:
             raise
@@ -54,6 +55,16 @@ def attempted(context: Context, work: Callable[[], TaskOutcome], *, alone: bool)
     name = context.workspace.root.name
     context.journal.listener(Severity.ERROR, f"{name} failed (exit code {failed.exit_code}): {failed}")
     return TaskOutcome(workspace=context.workspace, failed=failed)
+
+
+def _told(work: Callable[[], TaskOutcome]) -> TaskOutcome:
+    """Do the work; what the system refuses it is a failure of this task, not the end of all."""
+    try:
+        return work()
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise refusal(error) from error
 
 
 def require_none_failed(outcomes: Sequence[TaskOutcome]) -> None:
@@ -65,7 +76,10 @@ def require_none_failed(outcomes: Sequence[TaskOutcome]) -> None:
     failed = {item.workspace.root.name: item.failed for item in outcomes if item.failed is not None}
     if not failed:
         return
-    lines = [f"  - {name} (exit code {item.exit_code}): {str(item).splitlines()[0]}" for name, item in failed.items()]
+    lines = [
+        f"  - {name} (exit code {item.exit_code}): {next(iter(str(item).splitlines()), '')}"
+        for name, item in failed.items()
+    ]
     raise error_of(
         max(item.exit_code for item in failed.values()),
         "\n".join(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import gpu_run
+import gpu_watch
 import pytest
 from gpu_rows import rows
 from gpu_watch import CutOffError, Watched
@@ -37,6 +41,37 @@ def test_what_hangs_is_cut_off_with_all_that_it_started(watched):
 def test_a_process_that_ends_is_told_with_its_exit_code(watched):
     with pytest.raises(CutOffError, match="ended with exit code 3"):
         watched.ask("end", seconds=60)
+
+
+def test_a_process_that_a_kill_does_not_end_is_not_awaited_for_ever(watched, monkeypatch):
+    assert watched.ask("one", seconds=60) == "one"
+    with monkeypatch.context() as changed:  # stands in for a driver that does not answer
+        changed.setattr(gpu_watch, "_END_SECONDS", 0.1)
+        changed.setattr(os, "killpg", lambda *_: None)
+        changed.setattr(watched._process, "kill", lambda: None)
+        watched.close()
+    assert watched._process.is_alive()
+
+
+# The other process ends with this one, which Python would have wait for it.
+_STUCK = """
+import multiprocessing, os, gpu_watch
+reader, writer = os.pipe()
+
+def wait():
+    os.close(writer)
+    os.read(reader, 1)
+
+multiprocessing.get_context("fork").Process(target=wait).start()
+print("the table")
+gpu_watch.end(3)
+"""
+
+
+def test_the_end_waits_for_no_process_that_is_stuck(benchmarks):
+    command = [sys.executable, "-c", _STUCK]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=benchmarks, timeout=60)
+    assert (done.returncode, done.stdout) == (3, "the table\n"), done.stderr
 
 
 def test_a_row_that_is_cut_off_is_tried_once_more_without_the_peers_compilation(monkeypatch, tmp_path):

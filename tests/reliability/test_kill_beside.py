@@ -82,4 +82,6 @@ def lasting(out):
 def test_no_network_that_was_finished_is_trained_again(lineage):
     events = [json.loads(line) for line in (lineage.out / "log.jsonl").read_text().splitlines()]
     trained = [event["sentence"].split(":")[0] for event in events if event["event"] == "trained"]
-    assert sorted(trained) == ["2d fold 0", "2d fold 1"]
+    # A network may be told to end between its receipt and this word.
+    assert len(trained) == len(set(trained))
+    assert set(trained) <= {"2d fold 0", "2d fold 1"}

@@ -17,7 +17,7 @@ def test_killed_in_its_first_epoch_it_goes_on_and_ends_with_an_archive(runs, tin
         *("--configurations", "3d_fullres", "--folds", 0, "--device", "cpu", "--planning-memory", 0.003),
         *("--workers", 0),
     )
-    run = runs(*words, "--time-budget", "60s", hasty=True, **{VARIABLE: SAVED})
+    run = runs(*words, "--time-budget", "10m", hasty=True, **{VARIABLE: SAVED})
     assert (run.code, run.left) == (-signal.SIGKILL, ()), run.said
     # Whatever this machine needs, it is late now: what is left gets the least steps, and nothing waits for the time.
     run = runs(*words, "--time-budget", "1s", hasty=True)

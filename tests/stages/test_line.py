@@ -312,6 +312,28 @@ def test_a_task_that_fails_does_not_keep_the_others_from_being_done(tiny_options
     assert check_archive(options.output / "submission" / "submission.zip", root, None) == ((), 4)
 
 
+def test_a_task_whose_output_cannot_be_written_does_not_keep_the_others_from_being_done(
+    tiny_options, tiny, tmp_path, listener
+):
+    root = tmp_path / "tasks"
+    for name in ("Task01_One", "Task02_Two"):
+        shutil.copytree(tiny, root / name)
+    options = dataclasses.replace(tiny_options, input=root, folds=(0,), until=Until.PLAN)
+    (options.output / "Task01_One" / "plan.json").mkdir(parents=True)
+    with pytest.raises(ResourceError, match=r"1 of 2 tasks failed.*\n.*Task01_One \(exit code 5\).*plan.json"):
+        train(options, listener)
+    assert "see that the path is right" in listener.text
+    assert (options.output / "Task02_Two" / "plan.json").is_file()
+    with pytest.raises(OSError, match=r"plan.json"):
+        train(dataclasses.replace(options, input=root / "Task01_One", output=options.output / "Task01_One"), listener)
+
+
+def test_a_failure_without_words_is_counted_all_the_same(tmp_path):
+    ends = [TaskOutcome(workspace=Workspace(tmp_path / "Task01_One"), failed=TrainingError(""))]
+    with pytest.raises(TrainingError, match=r"1 of 1 tasks failed"):
+        require_none_failed(ends)
+
+
 def test_the_exit_code_of_several_tasks_is_the_highest(tmp_path):
     def outcome(name, failed):
         return TaskOutcome(workspace=Workspace(tmp_path / name), failed=failed)
