@@ -60,8 +60,8 @@ def _flat(course: Course) -> Seen:
 
 
 _FLAT = (
-    f"from a fifth of the run to its end, by the line of least squares, memory grows by at most {_GROWTH_SHARE:.0%} "
-    f"and the number of open files by less than {_MORE_FILES}"
+    f"between the medians of the first and the last third (start and end of the run left out), memory grows by "
+    f"at most {_GROWTH_SHARE:.0%} and the number of open files by less than {_MORE_FILES}"
 )
 CHECKS = {
     "epochs": Check(what=f"train, {_EPOCHS} epochs, tiny configuration, 2 loader workers", limit=_FLAT, run=_epochs),
