@@ -7,8 +7,8 @@
 #   make lint types                      1      0.3*
 #   make smoke                           4      2.3*
 #   make smoke-budget (not in CI)        7      4.9
-#   make test                           15     41*  27 and 14 for its two halves, beside each other
-#   make image-test                     10      3.0
+#   make test                           15     45 in one process; in two: not measured to its end
+#   make image-test                     10     11.6* 3.3 alone
 #   make real  (not in CI)              30     31*  before its CT part was cut from five folds to two; since: not measured
 PYTHON ?= python3.11
 VENV   ?= .venv
