@@ -61,15 +61,19 @@ def rows(places: Places) -> list[Row]:
                 repetitions=5,
                 remark=remark,
             )
-            for name, remark in (("integer", _COUNTING), ("float", ""))
+            for name, remark in (("integer", _COUNTING), ("float", _UNSTEADY))
         ),
     ]
 
 
 _COUNTING = (
-    "Of our 3 to 4 ns a voxel numpy.bincount takes 1.4 to 1.6, the floor of counting with these libraries; "
-    "the rest is finding the lowest and the highest and making sure that all are whole. Tried: casting to 32 bits and "
-    "back for that (0.6 to 1.3 ns more), smaller blocks and arrays kept from block to block (slower)"
+    "numpy.bincount alone takes 1.4 to 1.6 of our 4 ns a voxel; the rest is finding the lowest and the highest and "
+    "making sure that all are whole. Tried: casting to 32 bits and back for that (152 ms), smaller blocks and arrays "
+    "kept from block to block (slower). Four runs within two hours, on a machine that others share, gave 5.2 to 6.9x"
+)
+_UNSTEADY = (
+    "Four runs within two hours, on a machine that others share, gave 1.1 to 2.9x: theirs took 0.75 to 1.3 s, ours "
+    "0.26 to 0.68 s"
 )
 
 _CUBIC = (

@@ -130,3 +130,22 @@ def test_no_foreground_anywhere_is_said_in_words():
         combined([(empty,), (empty,)])
     with pytest.raises(DataError, match="no training case has a foreground voxel"):
         combined([])
+
+
+@pytest.mark.parametrize("lowest", [-(2**23) + 1, -(2**23), -70_000, -1, 0, 2**23 - 1, 2**23])
+@pytest.mark.parametrize("span", [1, 600, 2**20 - 2])
+def test_whole_numbers_are_counted_as_sorting_counts_them(lowest, span):
+    """Also at both ends of what a float32 tells apart by its last bit."""
+    rng = np.random.default_rng(span)
+    voxels = np.concatenate(([lowest, lowest + span], rng.integers(lowest, lowest + span + 1, 40_000))).astype("f4")
+    found = count_channel(voxels)
+    values, counts = np.unique(voxels, return_counts=True)
+    np.testing.assert_array_equal(found.values, values)
+    np.testing.assert_array_equal(found.counts, counts)
+
+
+def test_one_half_among_whole_numbers_is_told():
+    voxels = np.append(np.arange(100_000, dtype=np.float32) % 500, np.float32(7.5))
+    found = count_channel(voxels)
+    assert 7.5 in found.values
+    assert found.counts.sum() == voxels.size
