@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbox.imaging.moments import mean_and_squares
+
 HALF = 1 << 16
 """The values that half of a float32's bits can take."""
 # Whole-number intensities within this range are counted instead of sorted.
@@ -59,13 +61,11 @@ def count_channel(voxels: NDArray[np.float32]) -> ChannelCounts:
     if voxels.size <= _SORTED_VOXELS:
         values, counts = np.unique(voxels + np.float32(0), return_counts=True)  # -0 becomes 0
         return _exact(values, counts.astype(np.int64))
-    wide = voxels.astype(np.float64)
-    mean = float(wide.mean())
-    wide -= mean
+    mean, squares = mean_and_squares(voxels)
     return ChannelCounts(
         voxels=voxels.size,
         mean=mean,
-        squares=float(np.dot(wide, wide)),
+        squares=squares,
         lowest=lowest,
         highest=highest,
         values=None,

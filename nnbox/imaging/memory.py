@@ -72,33 +72,39 @@ def prepared_bytes(source: SourceSize, placements: Sequence[Placement]) -> int:
     return sum(_FLOAT_BYTES * source.channels * math.prod(shape) for shape in shapes.values())
 
 
-def reading_bytes(source: SourceSize, placements: Sequence[Placement], *, masked: bool) -> int:
+def reading_bytes(
+    source: SourceSize, placements: Sequence[Placement], separate_axes: Sequence[int | None], *, masked: bool
+) -> int:
     """Return the most that `read_image` and `prepare_each` hold, the prepared arrays included.
 
     Args:
         source: the case.
         placements: in every configuration that sees it.
+        separate_axes: of each placement, the axis that is resampled slice by slice.
         masked: whether a channel's statistics are taken inside the non-zero mask, which copies what is inside.
     """
     reading = source.stored_bytes + source.image_bytes
     # The mask; then, unless nothing is zero, its negative, that with a border, the components, what is outside.
     cropping = source.image_bytes + (1 + 1 + 1 + _NUMBER_BYTES + 1) * source.voxels
     done, preparing, seen = 0, 0, set()
-    for placement in placements:
+    for placement, separate_axis in zip(placements, separate_axes, strict=True):
         if placement.prepared_spacing_mm in seen:
             continue
         seen.add(placement.prepared_spacing_mm)
         voxels = math.prod(placement.prepared_shape_vox)
         own = (_FLOAT_BYTES * source.channels + 1) * voxels
-        scratch = max(_interpolation_bytes(placement), _FLOAT_BYTES * voxels if masked else 0)
+        scratch = max(_interpolation_bytes(placement, separate_axis), _FLOAT_BYTES * voxels if masked else 0)
         preparing = max(preparing, done + own + scratch)
         done += _FLOAT_BYTES * source.channels * voxels
     return max(reading, cropping, source.image_bytes + source.voxels + preparing)
 
 
-def _interpolation_bytes(placement: Placement) -> int:
+def _interpolation_bytes(placement: Placement, separate_axis: int | None) -> int:
     """Return what resampling one channel holds beside source and result; nothing where no axis changes its size."""
     old, new = placement.crop.shape_vox, placement.prepared_shape_vox
+    if separate_axis is not None:  # one slice at a time: of its source, of what is halfway, of its result
+        planes = (math.prod(shape) // shape[separate_axis] for shape in (old, new))
+        return _FLOAT_BYTES * 3 * max(planes)
     axes = sorted((axis for axis in range(3) if old[axis] != new[axis]), key=lambda axis: new[axis] / old[axis])
     shape, sizes = list(old), []
     for axis in axes:

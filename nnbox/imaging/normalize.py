@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbox.imaging.moments import mean_and_squares
 from nnbox.records.plan import Normalization, NormalizationScheme
 
 _SMALLEST_SD = 1e-8
@@ -56,16 +58,7 @@ def _ct(channel: NDArray[np.float32], target: NDArray[np.float32], rule: Normali
 
 def _zscore(channel: NDArray[np.float32], target: NDArray[np.float32], mask: NDArray[np.bool_] | None) -> None:
     values = channel if mask is None else channel[mask]
-    mean, sd = _mean_and_sd(values)
+    mean, squares = mean_and_squares(values)
+    sd = math.sqrt(squares / max(values.size, 1))
     np.subtract(channel, np.float32(mean), out=target)
     target /= np.float32(sd + _SMALLEST_SD)
-
-
-def _mean_and_sd(values: NDArray[np.float32]) -> tuple[float, float]:
-    """Return mean and population sd in float64, part by part so that no float64 copy of an image is made."""
-    if values.size == 0:
-        return 0.0, 0.0
-    mean = float(values.mean(dtype=np.float64))
-    parts = np.array_split(values.reshape(-1), max(1, values.size // (1 << 20)))
-    squares = sum(float(np.square(part.astype(np.float64) - mean).sum()) for part in parts)
-    return mean, float(np.sqrt(squares / values.size))

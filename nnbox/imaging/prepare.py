@@ -93,7 +93,7 @@ class _Way:
 def _way(placement: Placement, resampling: Resampling) -> _Way:
     if placement.crop.shape_vox == placement.prepared_shape_vox:  # nothing is resampled, so that it does not matter how
         return _Way(placement=placement, separate_axis=None, label_order=0)
-    apart = separate_axis(placement.crop_spacing_mm, resampling.target_spacing_mm, resampling.separate_axis_threshold)
+    apart = separate_axis_there(placement, resampling)
     return _Way(placement=placement, separate_axis=apart, label_order=resampling.label_order)
 
 
@@ -134,6 +134,11 @@ def require_memory(channels: int, placement: Placement) -> None:
             f"{placement.prepared_spacing_mm} mm: {needed / 2**30:,.1f} GiB, and {available / 2**30:.1f} GiB of memory "
             "are available. What to do: check the image's spacing, use a model of another spacing, or give more memory."
         )
+
+
+def separate_axis_there(placement: Placement, resampling: Resampling) -> int | None:
+    """Return the working axis that a case is resampled slice by slice along, or None."""
+    return separate_axis(placement.crop_spacing_mm, resampling.target_spacing_mm, resampling.separate_axis_threshold)
 
 
 def placement_of(grid: Grid, axis_order: tuple[int, int, int], box: Box, resampling: Resampling) -> Placement:

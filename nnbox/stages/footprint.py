@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from nnbox.geometry import Placement, Shape3
 from nnbox.imaging.memory import SourceSize, checking_bytes, prepared_bytes, reading_bytes, writing_bytes
-from nnbox.imaging.prepare import require_memory
+from nnbox.imaging.prepare import require_memory, separate_axis_there
 from nnbox.inference.export import separate_axis_back
 from nnbox.inference.footprint import SweepSize, sweep_bytes
 from nnbox.inference.manner import Manner
@@ -100,6 +100,7 @@ def case_footprint(source: SourceSize, networks: Networks, manner: Manner) -> Ca
         reading=reading_bytes(
             source,
             list(placements.values()),
+            [separate_axis_there(placements[item.name], item.resampling) for item in named],
             masked=any(item.use_nonzero_mask for item in plan.normalizations),
         ),
         prepared=prepared_bytes(source, list(placements.values())),

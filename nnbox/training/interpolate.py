@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nnbox.training.banded import MARGIN
 
-PIECE_POINTS = 1 << 14
+PIECE_POINTS = 1 << 15
 NEVER_ASKED = frozenset({"cuda"})  # devices that the host does not wait for: how many points lie where, stays unknown
 
 
@@ -59,17 +59,18 @@ def read_moved(images: Tensor, labels: tuple[Tensor, ...], places: Tensor, sizes
 def _read_sample(volumes: tuple[Tensor, ...], places: Tensor, sizes: Tensor, results: tuple[Tensor, ...]) -> None:
     """Read the volumes of one sample: images first, then label maps, (channels, *space) each."""
     steps = _steps(volumes[-1].shape[1:])
-    images = [_SplineReader(image.reshape(-1), steps, places.shape[1]) for image in volumes[0]]
+    images = [_SplineReader(image.reshape(-1), steps, _piece_length(places)) for image in volumes[0]]
     maps = [
         (_LabelReader(labels, steps), target)
         for volume, result in zip(volumes[1:], results[1:], strict=True)
         for labels, target in zip(volume, result, strict=True)
     ]
+    scratch = places.new_empty((5, len(steps), _piece_length(places)))
     for points in _pieces(places):
         around = _around(places[:, points], sizes, steps)
         if around is None:
             continue
-        weights = around.spline_weights() if images else ()
+        weights = around.spline_weights(scratch) if images else ()
         below = around.base - sum(steps)
         for reader, target in zip(images, results[0], strict=True):
             around.write(reader.read(below, weights), target[points])
@@ -81,23 +82,31 @@ def _read_sample(volumes: tuple[Tensor, ...], places: Tensor, sizes: Tensor, res
 
 def _around(places: Tensor, sizes: Tensor, steps: tuple[int, ...]) -> Around | None:
     """Find out where points lie; a CPU leaves those outside out (None: all of them), a GPU is not asked which."""
-    last = (sizes - 1).unsqueeze(1)
+    last = sizes - 1
     if places.device.type in NEVER_ASKED:
-        within = torch.minimum(places.clamp(min=0), last)
+        within = torch.minimum(places.clamp(min=0), last.unsqueeze(1))
         return Around(within, steps, outside=(within != places).any(dim=0))
-    off = (places < 0).logical_or_(places > last)
-    if not off.any():
+    lowest, highest = places.amin(dim=1), places.amax(dim=1)
+    if (lowest >= 0).logical_and_(highest <= last).all():
         return Around(places, steps)
-    chosen = torch.nonzero(off.any(dim=0).logical_not_()).squeeze(1)
+    if (highest < 0).logical_or_(lowest > last).any():
+        return None
+    inside = (places >= 0).logical_and_(places <= last.unsqueeze(1)).all(dim=0)
+    chosen = torch.nonzero(inside).squeeze(1)
     return Around(places.index_select(1, chosen), steps, chosen=chosen) if len(chosen) else None
 
 
 def _pieces(places: Tensor) -> Iterator[slice]:
-    """Yield ranges of points; on a GPU all at once."""
-    count = places.shape[-1]
-    length = PIECE_POINTS if places.device.type == "cpu" else max(1, count)
-    for first in range(0, count, length):
+    """Yield ranges of points."""
+    length = _piece_length(places)
+    for first in range(0, places.shape[1], length):
         yield slice(first, first + length)
+
+
+def _piece_length(places: Tensor) -> int:
+    """Return how many points are read at a time; on a GPU all."""
+    count = max(1, places.shape[1])
+    return min(PIECE_POINTS, count) if places.device.type == "cpu" else count
 
 
 def _steps(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -121,12 +130,12 @@ class Around:
         self, within: Tensor, steps: tuple[int, ...], *, chosen: Tensor | None = None, outside: Tensor | None = None
     ) -> None:
         self.chosen, self.outside = chosen, outside
-        low = within.floor()
-        self.part = within - low
-        low = low.long()
-        self.base = low[-1] + MARGIN * sum(steps)
+        self.part = within.frac()
+        low = within.int()  # half as long as indices have to be: a window has fewer than 2^31 voxels
+        base = low[-1] + MARGIN * sum(steps)
         for axis, step in enumerate(steps[:-1]):
-            self.base.add_(low[axis], alpha=step)
+            base.add_(low[axis], alpha=step)
+        self.base = base.long()
 
     def write(self, values: Tensor, target: Tensor) -> None:
         """Write what was read at the points to their places."""
@@ -137,15 +146,20 @@ class Around:
         else:
             target.copy_(values)
 
-    def spline_weights(self) -> tuple[tuple[Tensor, ...], ...]:
-        """Weights of the four coefficients around a point, for each axis."""
-        square = self.part * self.part
-        last = (square * self.part).div_(6)
-        rest = 1 - self.part
-        first = (rest * rest).mul_(rest).div_(6)
-        second = (last * 3).sub_(square).add_(2 / 3)
-        four = (first, second, (1 - first).sub_(second).sub_(last), last)
-        return tuple(zip(*(weights.unbind() for weights in four), strict=True))
+    def spline_weights(self, into: Tensor) -> tuple[tuple[Tensor, ...], ...]:
+        """Weights of the four coefficients around a point, for each axis.
+
+        Args:
+            into: float32 (5, axes, at least the points), overwritten.
+        """
+        first, second, third, last, square = into[..., : len(self.base)].unbind()
+        torch.mul(self.part, self.part, out=square)
+        torch.mul(square, self.part, out=last).div_(6)
+        torch.neg(self.part, out=third).add_(1)
+        torch.mul(third, third, out=first).mul_(third).div_(6)
+        torch.mul(last, 3, out=second).sub_(square).add_(2 / 3)
+        torch.neg(first, out=third).add_(1).sub_(second).sub_(last)
+        return tuple(zip(*(weights.unbind() for weights in (first, second, third, last)), strict=True))
 
 
 class _SplineReader:
@@ -155,14 +169,14 @@ class _SplineReader:
     """
 
     def __init__(self, flat: Tensor, steps: tuple[int, ...], most: int) -> None:
+        """Prepare for at most ``most`` points at a time."""
         self._taps = []
         for chosen in itertools.product(range(4), repeat=len(steps)):
             offset = sum(tap * step for tap, step in zip(chosen, steps, strict=True))
             full = next((count for count, tap in enumerate(reversed(chosen)) if tap < 3), len(steps) - 1)
             terms = [(axis, chosen[axis]) for axis in range(len(steps) - 1, len(steps) - 2 - full, -1)]
             self._taps.append((flat[offset:], terms))
-        length = min(PIECE_POINTS, most) if flat.device.type == "cpu" else most
-        self._sums = flat.new_empty((len(steps) + 1, length))
+        self._sums = flat.new_empty((len(steps) + 1, most))
 
     def read(self, base: Tensor, weights: tuple[tuple[Tensor, ...], ...]) -> Tensor:
         """Return the sum at each point: coefficients from ``base`` on, times the products of the axes' weights."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from skimage.transform import resize
 
 from nnbox.geometry import Grid
-from nnbox.imaging.prepare import OUTSIDE, prepare, prepare_each
+from nnbox.imaging.memory import SourceSize, reading_bytes
+from nnbox.imaging.prepare import OUTSIDE, prepare, prepare_each, separate_axis_there
 from nnbox.records.dataset import Channel, Choices, Label
 from nnbox.records.plan import ConfigurationPlan, Normalization, NormalizationScheme, Plan, Resampling, Topology
 
@@ -218,3 +220,22 @@ def test_a_case_is_prepared_once_for_configurations_that_ask_for_the_same(spacin
     assert together[0] is together[3]
     kept = spacing == (1.0, 1.0, 1.0)
     assert (together[0] is together[1]) == (together[0] is together[2]) == kept
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (6.0, 1.0, 1.0)], ids=["as one volume", "slice by slice"])
+def test_what_is_said_to_be_held_is_held(spacing):
+    image, _ = _case((40, 120, 128), margin=0)
+    grid = _grid(image.shape[1:], spacing)
+    plan, configuration = _plan(target=(0.6 * spacing[0], 0.6, 0.6))
+    source = SourceSize(grid=grid, channels=1, stored_bytes=image.nbytes)
+    apart = separate_axis_there(source.placement(plan, configuration), configuration.resampling)
+    assert apart == (None if spacing[0] == 1.0 else 0)
+    said = reading_bytes(source, [source.placement(plan, configuration)], [apart], masked=False) - source.image_bytes
+    prepare(image, None, grid, plan, configuration)  # matrices are kept from here on
+    tracemalloc.start()
+    try:
+        prepare(image, None, grid, plan, configuration)
+        held = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert 0.8 * said <= held <= 1.05 * said, f"{held:,} held, {said:,} said"
