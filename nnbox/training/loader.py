@@ -169,7 +169,7 @@ class WorkerPool:
             if "error" in header:
                 raise _error(header)
             return receive_arrays(worker.connection, header)
-        except (EOFError, ConnectionError):
+        except (EOFError, OSError):
             raise self._lost(worker, index) from None  # it works in order: this one it was making, or sending
 
     def _ask(self, worker: _Worker, request: bytes) -> None:

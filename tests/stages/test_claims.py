@@ -176,7 +176,8 @@ def test_a_child_that_inherits_the_lock_keeps_the_work_when_its_parent_is_killed
         "from pathlib import Path\n"
         "from nnbox.stages.claims import Claims\n"
         "claim = Claims(Path(sys.argv[1])).attempt('unit')\n"
-        "child = subprocess.Popen(['sleep', '60'], pass_fds=(claim.descriptor,), stdout=subprocess.DEVNULL)\n"
+        "silent = {'stdout': subprocess.DEVNULL, 'stderr': subprocess.DEVNULL}\n"
+        "child = subprocess.Popen(['sleep', '600'], pass_fds=(claim.descriptor,), **silent)\n"
         "print(child.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import multiprocessing
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import textwrap
@@ -107,6 +110,23 @@ def test_the_work_of_a_killed_worker_is_done_by_one_alone_and_the_batches_are_th
         assert_same([first, *batches], take(none, sampling_plan(job), 0, 40))
         assert len(pool._workers) == 1
     assert len(told) == 1
+    assert "was killed by signal 9" in told[0]
+
+
+def test_a_worker_that_is_killed_in_the_middle_of_a_message_is_lost_like_any_other(job):
+    told = []
+    with WorkerPool(0) as none, WorkerPool(2, told.append) as pool:
+        batches = pool.batches(sampling_plan(job), 0, 40)
+        first = next(batches)
+        worker = pool._workers[1]
+        ours, theirs = multiprocessing.Pipe()
+        theirs.send_bytes(json.dumps({"image": first.image.shape, "labels": first.labels.shape}).encode())
+        os.write(theirs.fileno(), struct.pack("!i", first.image.nbytes) + first.image.tobytes()[:1000])
+        theirs.close()
+        worker.connection.close()
+        os.kill(worker.process.pid, signal.SIGKILL)
+        pool._workers[1] = dataclasses.replace(worker, connection=ours)
+        assert_same([first, *batches], take(none, sampling_plan(job), 0, 40))
     assert "was killed by signal 9" in told[0]
 
 
