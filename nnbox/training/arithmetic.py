@@ -21,12 +21,13 @@ def arithmetic(job: TrainingJob) -> Iterator[None]:
     Raises:
         ResourceError: the device's memory does not suffice.
     """
-    before = torch.are_deterministic_algorithms_enabled()
+    before = torch.get_deterministic_debug_mode()
     device = torch.device(job.device)
     on_gpu = device.type == "cuda"
     if on_gpu and job.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to repeat itself
-    torch.use_deterministic_algorithms(job.deterministic)
+    # The switch of use_deterministic_algorithms, which would also set the compiler's: importing that takes 3 s.
+    torch.set_deterministic_debug_mode("error" if job.deterministic else "default")
     exact = settled(job.engine, job.device).precision is Precision.FLOAT32  # then float32 means float32, not TF32
     try:
         with (
@@ -43,4 +44,4 @@ def arithmetic(job: TrainingJob) -> Iterator[None]:
             "free the card of other work, or plan for less with --planning-memory and another --output."
         ) from None
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.set_deterministic_debug_mode(before)

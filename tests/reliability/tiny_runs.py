@@ -158,7 +158,7 @@ def train_words(data: Path, output: Path, *more: object) -> tuple[object, ...]:
     return (
         *("train", "--input", data, "--output", output, "--splits", data.with_name("splits.json")),
         *("--configurations", "2d,3d_lowres,3d_cascade", "--epochs", 2, "--iterations", 2, "--deterministic"),
-        *("--device", "cpu", "--planning-memory", 0.0015, "--workers", 2, *more),
+        *("--device", "cpu", "--planning-memory", 0.0015, "--mirror-axes", "x", "--workers", 2, *more),
     )
 
 

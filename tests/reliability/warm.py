@@ -14,6 +14,7 @@ import resource
 import sys
 
 if __name__ == "__main__":
+    import torch._dynamo  # noqa: F401 - what an optimiser imports, once for all, too
     from as_anybody import lay_down_rights
     from jumping_clock import let_the_time_jump
 

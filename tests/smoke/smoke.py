@@ -52,10 +52,10 @@ def require(holds: bool, sentence: str) -> None:
     say(f"ok: {sentence}")
 
 
-def train(data: Path, out: Path, *, epochs: str = EPOCHS, iterations: str = ITERATIONS) -> None:
+def train(data: Path, out: Path, *more: str, epochs: str = EPOCHS, iterations: str = ITERATIONS) -> None:
     nnbox(
         *("train", "--input", str(data), "--output", str(out), "--device", "cpu"),
-        *("--planning-memory", PLANNING_MEMORY_GB, "--epochs", epochs, "--iterations", iterations),
+        *("--planning-memory", PLANNING_MEMORY_GB, "--epochs", epochs, "--iterations", iterations, *more),
     )
 
 

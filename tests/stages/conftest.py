@@ -8,6 +8,7 @@ import functools
 import pytest
 from safetensors.torch import save_file
 
+from nnbox.intake.options import IntakeOptions
 from nnbox.network.unet import build_network
 from nnbox.records.dataset import Channel, Choices, Label
 from nnbox.records.plan import ConfigurationPlan, Normalization, NormalizationScheme, Plan, Resampling, Topology
@@ -48,7 +49,7 @@ def tiny(tiny_source, tmp_path):
 
 @pytest.fixture
 def tiny_options(tiny, tmp_path):
-    """The shortest run of the whole line: one configuration, five folds, two steps."""
+    """The shortest run of the whole line: one configuration, five folds, two steps, two passes of eight."""
     return TrainOptions(
         input=tiny,
         output=tmp_path / "out",
@@ -58,6 +59,7 @@ def tiny_options(tiny, tmp_path):
         device="cpu",
         planning_memory_gb=0.003,
         workers=0,
+        intake=IntakeOptions(mirror_axes=("x",)),
     )
 
 
@@ -92,6 +94,7 @@ def finished(tiny_source, tmp_path_factory):
         device="cpu",
         planning_memory_gb=0.0015,
         workers=0,
+        intake=IntakeOptions(mirror_axes=("x",)),
     )
     listener = Listener()
     outcomes = train(options, listener)
