@@ -90,6 +90,10 @@ def draw(key: str, title: str, alt: str, height_in: float, paint: Callable[[Axes
         figure = Figure(figsize=(WIDTH_IN, height_in))
         FigureCanvasSVG(figure)
         paint(figure.subplots())
+        layout = figure.get_layout_engine()
+        if layout is not None:  # once is enough: with it, saving would draw everything twice
+            layout.execute(figure)
+            figure.set_layout_engine("none")
         return Drawing(key=key, title=title, alt=alt, svg=to_svg(figure, key))
 
 

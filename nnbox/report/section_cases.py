@@ -9,7 +9,6 @@ from nnbox.report.document import Block, CaseView, Details, Paragraph, Part, Par
 from nnbox.report.facts import Pictured, RunFacts
 from nnbox.report.images import LEGEND
 from nnbox.report.numbers import exact, lasting, whole
-from nnbox.report.overlays import pictures
 from nnbox.report.ranking import FinalDice, final_dice, ranked_cases
 
 
@@ -41,6 +40,8 @@ Finals = Sequence[Sequence[FinalDice]]
 
 
 def _view(item: Pictured, winner: Candidate, finals: Finals, labels: Sequence[str]) -> CaseView:
+    from nnbox.report.overlays import pictures  # noqa: PLC0415 - scipy.ndimage, slow to import, and often none is drawn
+
     scores = winner.cases[item.index]
     lead: list[Part] = []
     for name, final in zip(labels, finals[item.index], strict=True):
