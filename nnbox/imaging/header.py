@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nnbox.errors import DataError
 from nnbox.geometry import Grid
-from nnbox.limits import available_memory_bytes
+from nnbox.limits import SMALL_BYTES, available_memory_bytes
 
 MAX_VOXELS = 2**33
 """A header that claims more voxels (all channels together) is taken for damaged: 32 GiB as float32."""
@@ -87,8 +87,8 @@ def lack_of_memory(path: Path, voxels: int, stored_bytes: int) -> tuple[str, str
         voxels: that it claims, of all channels.
         stored_bytes: of these voxels as they are stored; as float32 they are needed at the same time.
     """
-    needed, available = stored_bytes + 4 * voxels, available_memory_bytes()
-    if needed <= available:
+    needed = stored_bytes + 4 * voxels
+    if needed <= SMALL_BYTES or needed <= (available := available_memory_bytes()):
         return None
     packed = path.stat().st_size
     what = f"it claims {voxels:,} voxels ({packed:,} bytes on disk); reading them takes {needed / 2**30:.1f} GiB"

@@ -15,7 +15,7 @@ from nnbox.imaging.crop import nonzero_box
 from nnbox.imaging.labels import resample_labels
 from nnbox.imaging.normalize import normalize
 from nnbox.imaging.resample import resample_image
-from nnbox.limits import available_memory_bytes
+from nnbox.limits import SMALL_BYTES, available_memory_bytes
 from nnbox.records.plan import ConfigurationPlan, Plan, Resampling
 from nnbox.rules.resampling import new_shape, separate_axis
 
@@ -126,8 +126,8 @@ def require_memory(channels: int, placement: Placement) -> None:
     Raises:
         ResourceError: with the numbers.
     """
-    needed, available = 4 * channels * math.prod(placement.prepared_shape_vox), available_memory_bytes()
-    if needed > available:
+    needed = 4 * channels * math.prod(placement.prepared_shape_vox)
+    if needed > SMALL_BYTES and needed > (available := available_memory_bytes()):
         old, new = placement.source_shape_vox, placement.prepared_shape_vox
         raise ResourceError(
             f"an image of {old} voxels (z, y, x) becomes one of {new} at the plan's spacing "
