@@ -12,7 +12,7 @@ from pathlib import Path
 from nnbox.errors import ResourceError
 
 SMALL_BYTES = 1 << 26
-"""Less than the program itself takes. Whether so little fits need not be asked: the answer lies in nine files."""
+"""Less than the program itself takes. Whether so little fits need not be asked: the answer lies in several files."""
 _GROUPS = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
 _PROC = Path("/proc")

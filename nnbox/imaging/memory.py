@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nnbox.geometry import Box, Grid, Placement, Shape3
+from nnbox.geometry import Box, Grid, Shape3
 from nnbox.imaging.header import ImageHeader
-from nnbox.imaging.prepare import placement_of
+from nnbox.imaging.prepare import Way, placement_of, way_of
 from nnbox.records.plan import ConfigurationPlan, Plan
 
 _FLOAT_BYTES = 4
@@ -59,51 +59,44 @@ class SourceSize:
         """What intake holds to see that the case is whole: it as stored, as float32, and which voxels are finite."""
         return self.stored_bytes + self.image_bytes + self.channels * self.voxels
 
-    def placement(self, plan: Plan, configuration: ConfigurationPlan) -> Placement:
-        """Return how the case lies in a configuration's arrays if nothing is cropped: no crop makes it larger."""
+    def way(self, plan: Plan, configuration: ConfigurationPlan) -> Way:
+        """Return how the case is prepared for a configuration if nothing is cropped: no crop makes it larger."""
         z, y, x = (self.grid.shape_vox[axis] for axis in plan.axis_order)
         box = Box(start=(0, 0, 0), stop=(z, y, x))
-        return placement_of(self.grid, plan.axis_order, box, configuration.resampling)
+        return way_of(placement_of(self.grid, plan.axis_order, box, configuration.resampling), configuration.resampling)
 
 
-def prepared_bytes(source: SourceSize, placements: Sequence[Placement]) -> int:
-    """Return the bytes of the prepared arrays; equal placements share one."""
-    shapes = {placement.prepared_spacing_mm: placement.prepared_shape_vox for placement in placements}
-    return sum(_FLOAT_BYTES * source.channels * math.prod(shape) for shape in shapes.values())
+def prepared_bytes(source: SourceSize, ways: Sequence[Way]) -> int:
+    """Return the bytes of the prepared arrays; equal ways share one."""
+    return sum(_FLOAT_BYTES * source.channels * math.prod(way.placement.prepared_shape_vox) for way in set(ways))
 
 
-def reading_bytes(
-    source: SourceSize, placements: Sequence[Placement], separate_axes: Sequence[int | None], *, masked: bool
-) -> int:
+def reading_bytes(source: SourceSize, ways: Sequence[Way], *, masked: bool) -> int:
     """Return the most that `read_image` and `prepare_each` hold, the prepared arrays included.
 
     Args:
         source: the case.
-        placements: in every configuration that sees it.
-        separate_axes: of each placement, the axis that is resampled slice by slice.
+        ways: of every configuration that sees it, in the order in which they are prepared.
         masked: whether a channel's statistics are taken inside the non-zero mask, which copies what is inside.
     """
     reading = source.stored_bytes + source.image_bytes
     # The mask; then, unless nothing is zero, its negative, that with a border, the components, what is outside.
     cropping = source.image_bytes + (1 + 1 + 1 + _NUMBER_BYTES + 1) * source.voxels
-    done, preparing, seen = 0, 0, set()
-    for placement, separate_axis in zip(placements, separate_axes, strict=True):
-        if placement.prepared_spacing_mm in seen:
-            continue
-        seen.add(placement.prepared_spacing_mm)
-        voxels = math.prod(placement.prepared_shape_vox)
+    done, preparing = 0, 0
+    for way in dict.fromkeys(ways):
+        voxels = math.prod(way.placement.prepared_shape_vox)
         own = (_FLOAT_BYTES * source.channels + 1) * voxels
-        scratch = max(_interpolation_bytes(placement, separate_axis), _FLOAT_BYTES * voxels if masked else 0)
+        scratch = max(_interpolation_bytes(way), _FLOAT_BYTES * voxels if masked else 0)
         preparing = max(preparing, done + own + scratch)
         done += _FLOAT_BYTES * source.channels * voxels
     return max(reading, cropping, source.image_bytes + source.voxels + preparing)
 
 
-def _interpolation_bytes(placement: Placement, separate_axis: int | None) -> int:
+def _interpolation_bytes(way: Way) -> int:
     """Return what resampling one channel holds beside source and result; nothing where no axis changes its size."""
-    old, new = placement.crop.shape_vox, placement.prepared_shape_vox
-    if separate_axis is not None:  # one slice at a time: of its source, of what is halfway, of its result
-        planes = (math.prod(shape) // shape[separate_axis] for shape in (old, new))
+    old, new = way.placement.crop.shape_vox, way.placement.prepared_shape_vox
+    if way.separate_axis is not None:  # one slice at a time: of its source, of what is halfway, of its result
+        planes = (math.prod(shape) // shape[way.separate_axis] for shape in (old, new))
         return _FLOAT_BYTES * 3 * max(planes)
     axes = sorted((axis for axis in range(3) if old[axis] != new[axis]), key=lambda axis: new[axis] / old[axis])
     shape, sizes = list(old), []
@@ -111,7 +104,7 @@ def _interpolation_bytes(placement: Placement, separate_axis: int | None) -> int
         shape[axis] = new[axis]
         sizes.append(math.prod(shape))
     pairs = [a + b for a, b in itertools.pairwise(sizes)]
-    copied = math.prod(old) if placement.axis_order != (0, 1, 2) else 0
+    copied = math.prod(old) if way.placement.axis_order != (0, 1, 2) else 0
     return _FLOAT_BYTES * (max([*pairs, *sizes], default=0) + copied)
 
 

@@ -70,10 +70,10 @@ def prepare_each(
     working = np.transpose(image, (0, *(1 + axis for axis in plan.axis_order)))
     box, mask = nonzero_box(working)
     inner = working[(slice(None), *box.slices)]
-    found: dict[_Way, PreparedArrays] = {}
+    found: dict[Way, PreparedArrays] = {}
     results = []
     for configuration in configurations:
-        way = _way(placement_of(grid, plan.axis_order, box, configuration.resampling), configuration.resampling)
+        way = way_of(placement_of(grid, plan.axis_order, box, configuration.resampling), configuration.resampling)
         if way not in found:
             image_labels = None if labels is None else _cropped(labels, mask, way.placement)
             found[way] = _prepared(inner, image_labels, mask, plan, way)
@@ -82,19 +82,26 @@ def prepare_each(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Way:
-    """All that decides how a cropped case is resampled."""
+class Way:
+    """All that decides how a cropped case is resampled; what is prepared in the same way is prepared once.
+
+    Attributes:
+        placement: of the case in the prepared arrays.
+        separate_axis: working axis along which it is resampled slice by slice, or None.
+        label_order: of the interpolation of labels.
+    """
 
     placement: Placement
     separate_axis: int | None
     label_order: int
 
 
-def _way(placement: Placement, resampling: Resampling) -> _Way:
+def way_of(placement: Placement, resampling: Resampling) -> Way:
+    """Return how a configuration resamples a case."""
     if placement.crop.shape_vox == placement.prepared_shape_vox:  # nothing is resampled, so that it does not matter how
-        return _Way(placement=placement, separate_axis=None, label_order=0)
-    apart = separate_axis_there(placement, resampling)
-    return _Way(placement=placement, separate_axis=apart, label_order=resampling.label_order)
+        return Way(placement=placement, separate_axis=None, label_order=0)
+    apart = separate_axis(placement.crop_spacing_mm, resampling.target_spacing_mm, resampling.separate_axis_threshold)
+    return Way(placement=placement, separate_axis=apart, label_order=resampling.label_order)
 
 
 def _cropped(labels: NDArray[np.integer], mask: NDArray[np.bool_], placement: Placement) -> NDArray[np.int16]:
@@ -104,7 +111,7 @@ def _cropped(labels: NDArray[np.integer], mask: NDArray[np.bool_], placement: Pl
 
 
 def _prepared(
-    image: NDArray[np.float32], labels: NDArray[np.int16] | None, mask: NDArray[np.bool_], plan: Plan, way: _Way
+    image: NDArray[np.float32], labels: NDArray[np.int16] | None, mask: NDArray[np.bool_], plan: Plan, way: Way
 ) -> PreparedArrays:
     shape_vox, apart = way.placement.prepared_shape_vox, way.separate_axis
     require_memory(len(image), way.placement)
@@ -134,11 +141,6 @@ def require_memory(channels: int, placement: Placement) -> None:
             f"{placement.prepared_spacing_mm} mm: {needed / 2**30:,.1f} GiB, and {available / 2**30:.1f} GiB of memory "
             "are available. What to do: check the image's spacing, use a model of another spacing, or give more memory."
         )
-
-
-def separate_axis_there(placement: Placement, resampling: Resampling) -> int | None:
-    """Return the working axis that a case is resampled slice by slice along, or None."""
-    return separate_axis(placement.crop_spacing_mm, resampling.target_spacing_mm, resampling.separate_axis_threshold)
 
 
 def placement_of(grid: Grid, axis_order: tuple[int, int, int], box: Box, resampling: Resampling) -> Placement:

@@ -26,6 +26,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from nnbox.report.document import Drawing
 
@@ -66,7 +67,6 @@ _STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.4,
     "lines.solid_capstyle": "round",
     "figure.facecolor": "none",
-    "figure.constrained_layout.use": True,
     "legend.frameon": False,
     "legend.fontsize": 7.5,
     "legend.labelcolor": MUTED,
@@ -90,10 +90,7 @@ def draw(key: str, title: str, alt: str, height_in: float, paint: Callable[[Axes
         figure = Figure(figsize=(WIDTH_IN, height_in))
         FigureCanvasSVG(figure)
         paint(figure.subplots())
-        layout = figure.get_layout_engine()
-        if layout is not None:  # once is enough: with it, saving would draw everything twice
-            layout.execute(figure)
-            figure.set_layout_engine("none")
+        ConstrainedLayoutEngine().execute(figure)  # by hand: a figure that has an engine is drawn twice
         return Drawing(key=key, title=title, alt=alt, svg=to_svg(figure, key))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from nnbox.geometry import Placement, Shape3
 from nnbox.imaging.memory import SourceSize, checking_bytes, prepared_bytes, reading_bytes, writing_bytes
-from nnbox.imaging.prepare import require_memory, separate_axis_there
+from nnbox.imaging.prepare import require_memory
 from nnbox.inference.export import separate_axis_back
 from nnbox.inference.footprint import SweepSize, sweep_bytes
 from nnbox.inference.manner import Manner
@@ -85,7 +85,8 @@ def case_footprint(source: SourceSize, networks: Networks, manner: Manner) -> Ca
         ResourceError: the plan's spacing makes an image that is larger than the memory.
     """
     plan, named = networks.plan, [networks.plan.configuration(name) for name in networks.efforts]
-    placements = {item.name: source.placement(plan, item) for item in named}
+    ways = {item.name: source.way(plan, item) for item in named}
+    placements = {name: way.placement for name, way in ways.items()}
     for placement in placements.values():
         require_memory(len(plan.channels), placement)  # else the walk over its tiles takes for ever, too
     label_bytes = networks.label_bytes
@@ -99,11 +100,10 @@ def case_footprint(source: SourceSize, networks: Networks, manner: Manner) -> Ca
     return CaseFootprint(
         reading=reading_bytes(
             source,
-            list(placements.values()),
-            [separate_axis_there(placements[item.name], item.resampling) for item in named],
+            list(ways.values()),
             masked=any(item.use_nonzero_mask for item in plan.normalizations),
         ),
-        prepared=prepared_bytes(source, list(placements.values())),
+        prepared=prepared_bytes(source, list(ways.values())),
         asking=labels + previous + (0 if networks.on_card else sums + weights),
         labels=labels,
         writing=max(writing, checking_bytes(source.grid.shape_vox, label_bytes)),

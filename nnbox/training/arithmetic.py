@@ -26,7 +26,7 @@ def arithmetic(job: TrainingJob) -> Iterator[None]:
     on_gpu = device.type == "cuda"
     if on_gpu and job.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to repeat itself
-    # The switch of use_deterministic_algorithms, which would also set the compiler's: importing that takes 3 s.
+    # Unlike use_deterministic_algorithms this knows "warn" as well, which has to be put back, and no compiler.
     torch.set_deterministic_debug_mode("error" if job.deterministic else "default")
     exact = settled(job.engine, job.device).precision is Precision.FLOAT32  # then float32 means float32, not TF32
     try:

@@ -60,14 +60,15 @@ def read_moved(images: Tensor, labels: tuple[Tensor, ...], places: Tensor, sizes
 def _read_sample(volumes: tuple[Tensor, ...], places: Tensor, sizes: Tensor, results: tuple[Tensor, ...]) -> None:
     """Read the volumes of one sample: images first, then label maps, (channels, *space) each."""
     steps = _steps(volumes[-1].shape[1:])
-    images = _SplineReader(volumes[0], steps, _piece_length(places))
+    most = _piece_length(places) if len(volumes[0]) else 0  # points whose coefficients are read at a time
+    images = _SplineReader(volumes[0], steps, most)
     maps = [_LabelReader(*one, steps) for one in zip(volumes[1:], results[1:], strict=True)]
-    scratch = places.new_empty((5, len(steps), _piece_length(places)))
+    scratch = places.new_empty((5, len(steps), most))
     for points in _pieces(places):
         around = _around(places[:, points], sizes, steps)
         if around is None:
             continue
-        weights = around.spline_weights(scratch) if len(volumes[0]) else ()
+        weights = around.spline_weights(scratch) if most else ()
         for channel, target in enumerate(results[0]):
             around.write(images.read(channel, around.base, weights), target[points])
         for labels in maps:

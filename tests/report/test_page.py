@@ -7,8 +7,10 @@ import xml.etree.ElementTree as ET
 from importlib import resources
 
 import pytest
+from matplotlib.figure import Figure
 
 from nnbox.report.charts import Axis, Curve, Group, Range, bars, curves, distribution, ranges
+from nnbox.report.figures import draw as draw_figure
 
 _STYLE = resources.files("nnbox.report").joinpath("templates", "style.css").read_text()
 # What is written in which colour on which ground.
@@ -106,3 +108,11 @@ def test_every_value_of_a_distribution_is_a_dot():
 
 def test_drawings_are_the_same_every_time():
     assert [drawing.svg for drawing in _drawings()] == [drawing.svg for drawing in _drawings()]
+
+
+def test_a_figure_is_drawn_once(monkeypatch):
+    drawn, draw = [], Figure.draw
+    monkeypatch.setattr(Figure, "draw", lambda self, renderer: (drawn.append(self), draw(self, renderer))[1])
+    some = draw_figure("key", "title", "alt", 2.0, lambda axes: axes.plot([0, 1], [0, 1]))
+    assert len(drawn) == 1
+    assert some.svg.startswith("<svg")

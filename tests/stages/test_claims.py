@@ -177,7 +177,7 @@ def test_a_child_that_inherits_the_lock_keeps_the_work_when_its_parent_is_killed
         "from nnbox.stages.claims import Claims\n"
         "claim = Claims(Path(sys.argv[1])).attempt('unit')\n"
         "silent = {'stdout': subprocess.DEVNULL, 'stderr': subprocess.DEVNULL}\n"
-        "child = subprocess.Popen(['sleep', '600'], pass_fds=(claim.descriptor,), **silent)\n"
+        "child = subprocess.Popen(['sleep', '120'], pass_fds=(claim.descriptor,), **silent)\n"
         "print(child.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )

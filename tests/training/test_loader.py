@@ -123,8 +123,8 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_message_is_lost_like_any_oth
         theirs.send_bytes(json.dumps({"image": first.image.shape, "labels": first.labels.shape}).encode())
         os.write(theirs.fileno(), struct.pack("!i", first.image.nbytes) + first.image.tobytes()[:1000])
         theirs.close()
-        worker.connection.close()
         os.kill(worker.process.pid, signal.SIGKILL)
+        worker.connection.close()
         pool._workers[1] = dataclasses.replace(worker, connection=ours)
         assert_same([first, *batches], take(none, sampling_plan(job), 0, 40))
     assert "was killed by signal 9" in told[0]

@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 from nnbox.errors import ChangedRunError, DataError, LostClaimError, PlanError, ResourceError
 from nnbox.files import digest_file
 from nnbox.records.engine import Engine
+from nnbox.training.arithmetic import arithmetic
 from nnbox.training.loop import train_fold
 from nnbox.training.progress import EpochRecord, StepTaken, StepTiming
 
@@ -165,6 +166,19 @@ def test_switches_of_torch_are_set_back(job):
     train_fold(dataclasses.replace(job, epochs=1, deterministic=True), report=silent)
     assert not torch.are_deterministic_algorithms_enabled()
     assert math.isfinite(torch.get_num_threads())
+
+
+@pytest.mark.parametrize("before", ["default", "warn"])
+def test_only_repeatable_operations_are_allowed_while_a_training_is_to_repeat_itself(job, before):
+    torch.set_deterministic_debug_mode(before)
+    mode = torch.get_deterministic_debug_mode()
+    try:
+        for deterministic, wanted in ((True, 2), (False, 0)):
+            with arithmetic(dataclasses.replace(job, deterministic=deterministic)):
+                assert torch.get_deterministic_debug_mode() == wanted
+            assert torch.get_deterministic_debug_mode() == mode
+    finally:
+        torch.set_deterministic_debug_mode("default")
 
 
 @pytest.mark.parametrize("name", ["2d", "3d_cascade"])
