@@ -7,7 +7,7 @@
 #   make lint types                      1      0.3*
 #   make smoke                           4      2.3*
 #   make smoke-budget (not in CI)        7      4.9
-#   make test                           15     45 in one process; in two: not measured to its end
+#   make test                           15     32 before its runs predicted with fewer passes and its counter-proof had two folds
 #   make image-test                     10     11.6* 3.3 alone
 #   make real  (not in CI)              30     31*  before its CT part was cut from five folds to two; since: not measured
 PYTHON ?= python3.11
