@@ -94,7 +94,6 @@ def finished(tiny_source, tmp_path_factory):
         device="cpu",
         planning_memory_gb=0.0015,
         workers=0,
-        intake=IntakeOptions(mirror_axes=("x",)),
     )
     listener = Listener()
     outcomes = train(options, listener)

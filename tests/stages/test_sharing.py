@@ -32,7 +32,18 @@ def digests(folder):
 
 def command(options, output, *words):
     fixed = ["--input", str(options.input), "--output", str(output), "--configurations", "3d_fullres", "--epochs", "2"]
-    fixed += ["--iterations", "2", "--device", "cpu", "--planning-memory", "0.003", "--workers", "0"]
+    fixed += [
+        "--iterations",
+        "2",
+        "--device",
+        "cpu",
+        "--planning-memory",
+        "0.003",
+        "--workers",
+        "0",
+        "--mirror-axes",
+        "x",
+    ]
     return [sys.executable, "-m", "nnbox", "train", *fixed, *words]
 
 
