@@ -32,18 +32,8 @@ def digests(folder):
 
 def command(options, output, *words):
     fixed = ["--input", str(options.input), "--output", str(output), "--configurations", "3d_fullres", "--epochs", "2"]
-    fixed += [
-        "--iterations",
-        "2",
-        "--device",
-        "cpu",
-        "--planning-memory",
-        "0.003",
-        "--workers",
-        "0",
-        "--mirror-axes",
-        "x",
-    ]
+    fixed += ["--iterations", "2", "--device", "cpu", "--planning-memory", "0.003", "--workers", "0"]
+    fixed += ["--mirror-axes", "x"]  # as the fixture's options
     return [sys.executable, "-m", "nnbox", "train", *fixed, *words]
 
 
