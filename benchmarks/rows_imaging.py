@@ -61,7 +61,7 @@ def rows(places: Places) -> list[Row]:
                 repetitions=5,
                 remark=remark,
             )
-            for name, remark in (("integer", _COUNTING), ("float", _UNSTEADY))
+            for name, remark in (("integer", _COUNTING), ("float", ""))
         ),
     ]
 
@@ -71,11 +71,6 @@ _COUNTING = (
     "making sure that all are whole. Tried: casting to 32 bits and back for that (152 ms), smaller blocks and arrays "
     "kept from block to block (slower). Four runs within two hours, on a machine that others share, gave 5.2 to 6.9x"
 )
-_UNSTEADY = (
-    "Four runs within two hours, on a machine that others share, gave 1.1 to 2.9x: theirs took 0.75 to 1.3 s, ours "
-    "0.26 to 0.68 s"
-)
-
 _CUBIC = (
     ("large", (160, 512, 512), (200, 420, 420)),
     ("middle", (120, 160, 160), (160, 192, 176)),
