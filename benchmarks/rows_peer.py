@@ -25,10 +25,10 @@ _TASK, _CASES = "Task04_Hippocampus", 240
 
 
 _PREPROCESS_REMARK = (
-    "Three runs within two hours, on a machine that others share, gave 3.4 to 4.2x, ours 8.7 to 11.8 s: of 8 s the start "
-    "takes 1, reading and checking the images 2, preparing 3, and the report at the end 2, of which half is importing "
-    "what draws it. Tried (done): judging a table's columns once and drawing a figure once, which halves writing the "
-    "report; asking for the memory limit only where an image could exceed it"
+    "Three runs within two hours, on a machine that others share, gave 3.4 to 4.2x, ours 8.7 to 11.8 s: of 8 s the "
+    "start takes 1, reading and checking the images 2, preparing 3, and the report at the end 2, of which half is "
+    "importing what draws it. Tried (done): judging a table's columns once and drawing a figure once, which halves "
+    "writing the report; asking for the memory limit only where an image could exceed it"
 )
 
 
