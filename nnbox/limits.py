@@ -26,6 +26,8 @@ _THREAD_VARIABLES = (
     "OPENBLAS_NUM_THREADS",
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
 )
+THREADS_OF_THE_USER: Mapping[str, str] = {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ}
+"""What the environment said of threads before anything was settled here."""
 
 
 def available_cpus(groups: Path = _GROUPS, own: Path = _OWN) -> int:

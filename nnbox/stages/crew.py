@@ -19,7 +19,7 @@ from functools import partial
 
 from nnbox.errors import ResourceError
 from nnbox.interruption import whole
-from nnbox.limits import available_cpus, thread_settings
+from nnbox.limits import THREADS_OF_THE_USER, available_cpus, thread_settings
 from nnbox.network.device import Device
 from nnbox.records.codec import dumps
 from nnbox.records.engine import Engine
@@ -270,4 +270,4 @@ class Crew:
 
 def _threads(at_once: int) -> Mapping[str, str]:
     """Return the variables that share the CPUs out; what the user set is left alone."""
-    return thread_settings(os.environ, max(1, available_cpus() // at_once))
+    return thread_settings(THREADS_OF_THE_USER, max(1, available_cpus() // at_once))

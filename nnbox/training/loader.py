@@ -20,6 +20,7 @@ from typing import Any, Self
 from nnbox.errors import DataError, NnboxError, ResourceError, TrainingError
 from nnbox.interruption import whole
 from nnbox.limits import memory_in_use_bytes
+from nnbox.processes import one_thread_each
 from nnbox.supervision import VARIABLE, patience_seconds
 from nnbox.training.draw import SamplingPlan, drawn_cases
 from nnbox.training.sample import Batch, Sampler
@@ -241,7 +242,8 @@ def _in_use() -> str:
 def _start_worker() -> _Worker:
     here, there = _context().Pipe(duplex=True)
     process = _context().Process(target=serve, args=(there,), name="nnbox-loader", daemon=True)
-    process.start()
+    with one_thread_each():
+        process.start()
     there.close()
     return _Worker(process, here)
 
