@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 
@@ -10,6 +11,16 @@ from nnbox.errors import NnboxError
 from nnbox.stages.context import Context
 from nnbox.stages.run_files import read_run
 from nnbox.stages.standing import standing
+
+
+def expect_last_report() -> None:
+    """Begin to import what draws figures, beside what the caller does next: the report will be due right after it."""
+    threading.Thread(target=_import_figures, daemon=True, name="nnbox-figures").start()
+
+
+def _import_figures() -> None:
+    with contextlib.suppress(Exception):  # what is wrong with it is told when the report is written
+        import nnbox.stages.report  # noqa: F401, PLC0415 - it is slow to import
 
 
 def write_last_report(context: Context) -> None:

@@ -22,7 +22,7 @@ from nnbox.stages.context import Context, open_context
 from nnbox.stages.intake import Found, keep, take_in_dataset
 from nnbox.stages.job import Job
 from nnbox.stages.journal import Journal, Listener
-from nnbox.stages.last_report import write_last_report
+from nnbox.stages.last_report import expect_last_report, write_last_report
 from nnbox.stages.leftovers import swept
 from nnbox.stages.options import TrainOptions, Until
 from nnbox.stages.outcome import TaskOutcome, attempted, require_none_failed
@@ -175,6 +175,8 @@ def train_task(context: Context, run: _Run) -> TaskOutcome:
             require_card(card, plan)
         facts = schedule_facts(job, schedule)
         context.journal.note("units", f"{len(schedule.units)} networks are to be trained", facts)
+        if options.until is Until.PREPROCESS:
+            expect_last_report()
         with stage(context, Stage.PREPROCESS, device):
             preprocess(context, job.taken, plan, schedule.configurations)
     if options.until is Until.PREPROCESS:
