@@ -53,7 +53,7 @@ class GpuPlace:
         written: plans whose cases are there.
         peer: the peer's steps and what ran, per plan: what was compiled once is not compiled again.
         ours: our steps, per plan.
-        compile_peer: False once a row was cut off, which may have been the compilation of the peer's step.
+        may_compile: False once a row was cut off, which may have been a compilation.
     """
 
     device: str
@@ -65,7 +65,7 @@ class GpuPlace:
     written: set[str] = field(default_factory=set)
     peer: dict[str, tuple[list[float], str]] = field(default_factory=dict)
     ours: dict[str, list[float]] = field(default_factory=dict)
-    compile_peer: bool = True
+    may_compile: bool = True
 
     @property
     def on_card(self) -> bool:

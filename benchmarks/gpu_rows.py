@@ -6,7 +6,7 @@ from gpu_epochs import epoch_row, loader_row
 from gpu_folds import folds_row
 from gpu_predict import prediction_row
 from gpu_row import GpuRow
-from gpu_steps import PLANS, step_row, switch_row
+from gpu_steps import PLANS, compiled_row, step_row, switch_row
 
 from nnbox.records.engine import SpeedUp
 
@@ -20,4 +20,5 @@ def rows() -> list[GpuRow]:
         found += [step_row(plan), epoch_row(plan)]
     found += [prediction_row(), *(loader_row(plan, "") for plan in PLANS), folds_row()]
     found += [switch_row(plan, speed_up) for plan in PLANS for speed_up in SpeedUp if speed_up is not _OF_THE_FEED]
+    found += [compiled_row(plan) for plan in PLANS]
     return [*found, *(loader_row(plan, kind) for kind in ("-mapped", "-batchgenerators") for plan in PLANS)]

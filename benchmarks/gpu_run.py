@@ -43,8 +43,8 @@ def run(rows: Sequence[GpuRow], settings: Settings, keep: Path | None) -> list[d
 class _Measuring:
     """The process that measures: begun for the first row that fits, and anew after one that was cut off.
 
-    What most likely takes too long is the compilation of the peer's step: after the first row that was cut off it is
-    not compiled any more, and that row is tried once more.
+    What most likely takes too long is a compilation: after the first row that was cut off nothing is compiled any more,
+    and that row is tried once more.
 
     Attributes:
         card: what the process said of the card; empty before the first row.
@@ -67,9 +67,9 @@ class _Measuring:
             except CutOffError as error:
                 reasons.append(str(error))
                 self._process = None
-            if not self._settings.compile_peer:
+            if not self._settings.may_compile:
                 break
-            self._settings = replace(self._settings, compile_peer=False)
+            self._settings = replace(self._settings, may_compile=False)
         return entry(row, None, quick=self._settings.quick, reason="; ".join(reasons))
 
     def end(self) -> None:

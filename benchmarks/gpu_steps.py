@@ -39,6 +39,24 @@ def switch_row(plan: str, speed_up: SpeedUp) -> GpuRow:
     )
 
 
+def compiled_row(plan: str) -> GpuRow:
+    return GpuRow(
+        name=f"gpu/compiled-{plan}",
+        job=f"one training step without augmentation, {PLANS[plan]}; median",
+        reference="the same with torch.compile in place of our fused normalisation and CUDA graph",
+        needs_seconds=100,
+        work=lambda place: _compiled(place, place.plan(plan)),
+    )
+
+
+def _compiled(place: GpuPlace, plan: StepPlan) -> Measured:
+    if not place.may_compile:
+        raise NotMeasured("a row was cut off before, which may have been a compilation")
+    compiled, figures = our_steps(place, plan, (SpeedUp.FUSED_NORM, SpeedUp.GRAPHS), compiled=True)
+    ours, _ = our_steps(place, plan)
+    return Measured(ours=ours, theirs=compiled, figures={f"{name} compiled": value for name, value in figures.items()})
+
+
 def _switch(place: GpuPlace, plan: StepPlan, speed_up: SpeedUp) -> Measured:
     without, figures = our_steps(place, plan, (speed_up,))
     ours, _ = our_steps(place, plan)
@@ -59,13 +77,20 @@ def _steps(place: GpuPlace, plan: StepPlan) -> Measured:
 
 
 def our_steps(
-    place: GpuPlace, plan: StepPlan, without: tuple[SpeedUp, ...] = ()
+    place: GpuPlace, plan: StepPlan, without: tuple[SpeedUp, ...] = (), *, compiled: bool = False
 ) -> tuple[list[float], dict[str, float]]:
-    """Return seconds of our steps on batches that are ready, and the card's peak memory."""
+    """Return seconds of our steps on batches that are ready, and the card's peak memory.
+
+    ``compiled`` has torch compile the network, which the product never does. Off a card it is only traced, since a
+    machine without one may lack a compiler.
+    """
     made = ready(batches(plan, 2), place.device)
     place.forget_peak()
     own = job(plan, place.folder / plan.name, device=place.device, engine=EngineWishes(without=without))
     with our_step(own) as step:
+        if compiled:
+            network = torch.compile(step.learner.network, backend="inductor" if place.on_card else "aot_eager")
+            step.learner.network = network  # type: ignore[assignment]
         seconds = place.step_seconds(lambda number: step.take(made[number % 2]))
         figures = place.peak_gb()
         print(f"  {step.learner.engine.sentence}", flush=True)
@@ -108,7 +133,7 @@ def _measured_peer(place: GpuPlace, plan: StepPlan) -> tuple[list[float], str]:
     if place.on_card:  # its loader gives pinned arrays
         made = [(image.pin_memory(), [one.pin_memory() for one in maps]) for image, maps in made]
     place.forget_peak()
-    compiles = place.on_card and place.compile_peer
+    compiles = place.on_card and place.may_compile
     failed = "" if compiles or not place.on_card else " (a row was cut off before, which may have been its compilation)"
     for compiled in (True, False) if compiles else (False,):
         step = peer_step(own, place.device, place.folder / "peer", compiled=compiled)

@@ -26,7 +26,7 @@ class Settings:
     quick: bool
     ends_at: float
     cores: int
-    compile_peer: bool = True
+    may_compile: bool = True
 
 
 def serve(settings: Settings, connection: Connection) -> None:
@@ -38,7 +38,7 @@ def serve(settings: Settings, connection: Connection) -> None:
         quick=settings.quick,
         amounts=QUICK if settings.quick else Amounts(),
         ends_at=settings.ends_at,
-        compile_peer=settings.compile_peer,
+        may_compile=settings.may_compile,
     )
     rows = {row.name: row for row in gpu_rows.rows()}
     while True:

@@ -78,7 +78,7 @@ def test_a_row_that_is_cut_off_is_tried_once_more_without_the_peers_compilation(
     told = []
 
     def begin(work):
-        told.append(work.args[0].compile_peer)
+        told.append(work.args[0].may_compile)
         return Watched(work)
 
     monkeypatch.setattr(gpu_run, "Watched", begin)
