@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import os
 import resource
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from nnbox.errors import ResourceError
@@ -20,14 +20,6 @@ _PROC = Path("/proc")
 _UNLIMITED_BYTES = 1 << 60
 _CARD_IS_FULL = ("CUDA out of memory", "CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
 _MMAP_THRESHOLD = -3  # as glibc's malloc.h numbers it
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
-)
-THREADS_OF_THE_USER: Mapping[str, str] = {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ}
-"""What the environment said of threads before anything was settled here."""
 
 
 def available_cpus(groups: Path = _GROUPS, own: Path = _OWN) -> int:
@@ -127,14 +119,6 @@ def available_processes(groups: Path = _GROUPS, own: Path = _OWN) -> int | None:
     """Return how many processes and threads the groups allow; None where they set no limit."""
     limits = [_number(folder / "pids.max") for folder in _folders("pids", groups, own)]
     return min((limit for limit in limits if limit is not None), default=None)
-
-
-def thread_settings(environment: Mapping[str, str], cpus: int) -> dict[str, str]:
-    """Return the variables that keep numeric libraries to ``cpus`` threads; what the user set is left alone.
-
-    Those libraries look at the host: under a quota of 2 CPUs on 64 cores they would start 64 threads per process.
-    """
-    return {name: str(cpus) for name in _THREAD_VARIABLES if name not in environment}
 
 
 def _folders(controller: str, groups: Path, own: Path) -> Iterator[Path]:

@@ -14,7 +14,7 @@ from multiprocessing import forkserver
 from typing import TypeVar
 
 from nnbox.interruption import ignore_signals, whole
-from nnbox.limits import thread_settings
+from nnbox.threads import keep_to_one_thread
 
 _POLL_SECONDS = 1.0
 _Task = TypeVar("_Task")
@@ -31,27 +31,7 @@ def start_server(preload: Sequence[str]) -> None:
     """
     # "__main__" first: else every worker would run the command's script anew to find its functions.
     multiprocessing.get_context("forkserver").set_forkserver_preload(["__main__", *preload])
-    with one_thread_each():
-        forkserver.ensure_running()
-
-
-@contextlib.contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Let processes that are started in the block compute with one thread each, whatever the variables say otherwise.
-
-    There are as many workers as CPUs: if each had several threads, a matrix product would wait for those of the others.
-    Four of five seconds of preparing small cases went that way.
-    """
-    before = dict(os.environ)
-    os.environ.update(thread_settings({}, 1))
-    try:
-        yield
-    finally:
-        for name in thread_settings({}, 1):
-            if name in before:
-                os.environ[name] = before[name]
-            else:
-                del os.environ[name]
+    forkserver.ensure_running()
 
 
 @contextlib.contextmanager
@@ -59,8 +39,6 @@ def process_pool(count: int) -> Iterator[ProcessPoolExecutor]:
     """Give a pool of so many workers for the time of the block; if it is left by an exception, they are killed."""
     context = multiprocessing.get_context("forkserver")
     others = {process.pid for process in multiprocessing.active_children()}
-    with one_thread_each():
-        forkserver.ensure_running()
     pool = ProcessPoolExecutor(
         max_workers=count, mp_context=context, initializer=begin_as_worker, initargs=(os.getpid(),)
     )
@@ -84,12 +62,13 @@ def submit_all(
 
 
 def begin_as_worker(parent: int) -> None:
-    """Leave signals to the parent process and end when it ends, however it ends.
+    """Leave signals to the parent process, compute with one thread, and end when the parent ends, however it ends.
 
     A pool's workers hold each other's pipes open, so that a closed pipe would not tell them.
     """
     ignore_signals()
     end_with(parent)
+    keep_to_one_thread()
 
 
 def end_with(parent: int) -> None:

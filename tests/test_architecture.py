@@ -19,6 +19,7 @@ _FLOORS = {
     "interruption": 1,
     "limits": 1,
     "randomness": 1,
+    "threads": 1,
     "version": 1,
     "geometry": 2,
     "processes": 2,
@@ -51,6 +52,7 @@ _DOORS = {
     "matplotlib": {"report/figures.py", "report/charts.py", "report/topology.py"},
     "isal": {"imaging/unpack.py"},
     "rich": {"console.py"},
+    "threadpoolctl": {"threads.py"},
     "triton": {"network/kernels.py"},
     "typer": {"cli/__init__.py", "cli/commands.py", "cli/looking.py", "cli/options.py", "cli/using.py"},
 }

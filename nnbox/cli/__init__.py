@@ -18,7 +18,8 @@ from nnbox.cli.commands import app
 from nnbox.cli.options import LIST_OPTIONS
 from nnbox.errors import NnboxError, Severity, UsageError, refusal
 from nnbox.interruption import INTERRUPTED, TERMINATED, ignore_signals, listen_for_signals
-from nnbox.limits import THREADS_OF_THE_USER, available_cpus, memory_ran_out, thread_settings
+from nnbox.limits import available_cpus, memory_ran_out
+from nnbox.threads import settle_threads
 
 _BUG = 70
 # What the machine refuses, not what nnbox does wrong: a full disk, a missing right, a folder where a file should be.
@@ -32,7 +33,7 @@ _OUTSIDE = frozenset(
 # the number of threads must be set before numpy and torch are imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if (_cpus := available_cpus()) < len(os.sched_getaffinity(0)):
-    os.environ.update(thread_settings(THREADS_OF_THE_USER, _cpus))
+    settle_threads(_cpus)
 
 
 def _spread_lists(words: Sequence[str]) -> list[str]:

@@ -102,11 +102,12 @@ def _count_whole(voxels: NDArray[np.float32], lowest: int, highest: int) -> NDAr
 
 def _exact(values: NDArray[np.float32], counts: NDArray[np.int64]) -> ChannelCounts:
     wide, voxels = values.astype(np.float64), int(counts.sum())
-    mean = float(np.dot(wide, counts)) / max(voxels, 1)
+    # Sums, no dot products: the last bits of those depend on the number of threads.
+    mean = float(np.sum(wide * counts)) / max(voxels, 1)
     return ChannelCounts(
         voxels=voxels,
         mean=mean,
-        squares=float(np.dot(np.square(wide - mean), counts)),
+        squares=float(np.sum(np.square(wide - mean) * counts)),
         lowest=float(values[0]) if voxels else 0.0,
         highest=float(values[-1]) if voxels else 0.0,
         values=values,

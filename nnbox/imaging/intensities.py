@@ -134,8 +134,8 @@ class _Channel:
         mean, squares = self._mean, self._squares
         if self._values is not None:
             exact = self._values.astype(np.float64)
-            mean = float(np.dot(exact, self._counts) / self.voxels)
-            squares = float(np.dot(np.square(exact - mean), self._counts))
+            mean = float(np.sum(exact * self._counts) / self.voxels)
+            squares = float(np.sum(np.square(exact - mean) * self._counts))
         elif not np.array_equal(self._fine.sum(axis=1), self._counts[list(self._bins)]):
             raise DataError("the images were changed while they were read; run the same command again")
         low, high = (self._percentile(share) for share in _QUANTILES)

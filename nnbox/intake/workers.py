@@ -12,6 +12,7 @@ from nnbox.imaging.counts import FineCounts
 from nnbox.intake.facts import CaseReading, CaseTask, SecondTask
 from nnbox.intake.read_case import count_again, label_values, read_case
 from nnbox.processes import process_pool, start_server, submit_all
+from nnbox.threads import one_thread
 
 _AHEAD = 8
 _PRELOADED = ("nnbox.intake.read_case",)
@@ -46,7 +47,11 @@ def _run(
     killed: Callable[[_Task], _Result],
 ) -> Iterator[_Result]:
     if workers <= 1 or len(tasks) <= 1:
-        yield from map(work, tasks)
+        with_one_thread = one_thread()
+        for task in tasks:
+            with with_one_thread():  # as a worker does
+                result = work(task)
+            yield result
         return
     count, done = min(workers, len(tasks)), 0
     while done < len(tasks):

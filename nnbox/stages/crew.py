@@ -13,13 +13,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 from nnbox.errors import ResourceError
 from nnbox.interruption import whole
-from nnbox.limits import THREADS_OF_THE_USER, available_cpus, thread_settings
+from nnbox.limits import available_cpus
 from nnbox.network.device import Device
 from nnbox.records.codec import dumps
 from nnbox.records.engine import Engine
@@ -34,6 +33,7 @@ from nnbox.stages.order import Failed, Measured, News, Refused, Said, TrainingOr
 from nnbox.stages.schedule import Place
 from nnbox.stages.side_by_side import SideBySide
 from nnbox.supervision import patience_seconds
+from nnbox.threads import shared_out
 
 _STOP_SECONDS = 20.0
 _KILL_SECONDS = 5.0
@@ -164,7 +164,7 @@ class Crew:
         )
         process = subprocess.Popen(
             [sys.executable, "-m", "nnbox.stages.unit_worker"],
-            env=child_environment(_threads(at_once)),
+            env=child_environment(shared_out(available_cpus(), at_once)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=(turn.claim.descriptor,),
@@ -266,8 +266,3 @@ class Crew:
             hand.close()
             self.agenda.end(hand.turn, done=False)
         self.hands.clear()
-
-
-def _threads(at_once: int) -> Mapping[str, str]:
-    """Return the variables that share the CPUs out; what the user set is left alone."""
-    return thread_settings(THREADS_OF_THE_USER, max(1, available_cpus() // at_once))

@@ -8,6 +8,7 @@ from typing import TypeVar
 from nnbox.errors import ResourceError
 from nnbox.processes import start_server
 from nnbox.supervision import supervised
+from nnbox.threads import one_thread
 
 _PRELOADED = (
     "nnbox.intake.read_case",
@@ -51,14 +52,17 @@ def run_all(
     """
     count = min(workers, len(tasks))
     if count <= 1:
+        with_one_thread = one_thread()
         for task in tasks:
             try:
-                yield work(task)
+                with with_one_thread():  # as a worker does
+                    result = work(task)
             except MemoryError:
                 raise ResourceError(
                     f"{name(task)}: memory ran out. What to do: give more memory, or leave the case out with "
                     "--exclude; finished cases are kept."
                 ) from None
+            yield result
         return
     start_workers()
     yield from supervised(work, tasks, count, name=name, tell=tell)

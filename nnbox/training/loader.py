@@ -20,8 +20,8 @@ from typing import Any, Self
 from nnbox.errors import DataError, NnboxError, ResourceError, TrainingError
 from nnbox.interruption import whole
 from nnbox.limits import memory_in_use_bytes
-from nnbox.processes import one_thread_each
 from nnbox.supervision import VARIABLE, patience_seconds
+from nnbox.threads import one_thread
 from nnbox.training.draw import SamplingPlan, drawn_cases
 from nnbox.training.sample import Batch, Sampler
 from nnbox.training.worker import STARVED, STOP, STOPPED, receive_arrays, receive_header, request_bytes, serve
@@ -218,10 +218,11 @@ class _LostError(Exception):
 
 
 def _made_here(plan: SamplingPlan, first: int, last: int) -> Iterator[Batch]:
-    sampler = Sampler(plan)
+    sampler, with_one_thread = Sampler(plan), one_thread()
     for index in range(first, last):
         try:
-            batch = sampler.batch(index)
+            with with_one_thread():  # as a worker does
+                batch = sampler.batch(index)
         except MemoryError:
             raise ResourceError(f"{_place(plan, index)}: memory ran out{_in_use()}. {_REMEDY}") from None
         yield batch
@@ -242,8 +243,7 @@ def _in_use() -> str:
 def _start_worker() -> _Worker:
     here, there = _context().Pipe(duplex=True)
     process = _context().Process(target=serve, args=(there,), name="nnbox-loader", daemon=True)
-    with one_thread_each():
-        process.start()
+    process.start()
     there.close()
     return _Worker(process, here)
 

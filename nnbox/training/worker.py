@@ -18,6 +18,7 @@ import numpy as np
 from nnbox.errors import NnboxError
 from nnbox.interruption import ignore_signals
 from nnbox.records.codec import decode, encode
+from nnbox.threads import keep_to_one_thread
 from nnbox.training.draw import SamplingPlan
 from nnbox.training.sample import Batch, Sampler
 
@@ -29,6 +30,7 @@ STARVED = "starved"
 def serve(connection: Connection[Any, Any]) -> None:
     """Answer requests until the pipe is closed."""
     ignore_signals()
+    keep_to_one_thread()
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             request = json.loads(connection.recv_bytes())

@@ -15,7 +15,6 @@ from nnbox.limits import (
     is_memory_limited,
     memory_in_use_bytes,
     memory_ran_out,
-    thread_settings,
     unused_memory_bytes,
 )
 
@@ -88,13 +87,6 @@ def test_nothing_readable_is_no_limit(tmp_path):
     paths = (tmp_path / "absent", tmp_path / "absent")
     assert available_cpus(*paths) == len(os.sched_getaffinity(0))
     assert memory_in_use_bytes(*paths) is None
-
-
-def test_threads_the_user_set_are_left_alone():
-    found = thread_settings({"OMP_NUM_THREADS": "7"}, 2)
-    assert "OMP_NUM_THREADS" not in found
-    assert set(found.values()) == {"2"}
-    assert "OPENBLAS_NUM_THREADS" in found
 
 
 def test_a_limit_of_the_process_itself_counts(tmp_path):

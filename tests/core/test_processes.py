@@ -28,26 +28,6 @@ if __name__ == "__main__":
             future.result()
 """
 
-_THREADS = """
-import os, sys
-
-import numpy as np
-
-from nnbox.processes import process_pool
-
-def threads():
-    before = len(os.listdir("/proc/self/task"))
-    square = np.ones((1000, 1000)) @ np.ones((1000, 1000))
-    return len(os.listdir("/proc/self/task")) - before
-
-def in_worker(_):
-    return threads(), os.environ["OMP_NUM_THREADS"]
-
-if __name__ == "__main__":
-    with process_pool(1) as pool:
-        print(*pool.map(in_worker, range(2)), os.environ.get("OMP_NUM_THREADS"))
-"""
-
 
 def lives(process):
     try:
@@ -103,16 +83,3 @@ def test_a_signal_to_the_whole_group_is_the_parents_affair(sleeping, number):
     assert parent.returncode in {143, 1, 130, -signal.SIGINT}, errors
     assert "BrokenProcessPool" not in errors
     assert gone(workers)
-
-
-@pytest.mark.parametrize("said", [None, "2"])
-def test_a_worker_computes_with_one_thread_and_the_parent_with_what_it_had(tmp_path, said):
-    script = tmp_path / "script.py"
-    script.write_text(_THREADS)
-    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
-    if said is not None:
-        environment |= {"OMP_NUM_THREADS": said, "OPENBLAS_NUM_THREADS": said}
-    done = subprocess.run(
-        [sys.executable, script], env=environment, capture_output=True, text=True, check=True, timeout=60
-    )
-    assert done.stdout.split() == ["(0,", "'1')", "(0,", "'1')", str(said)]

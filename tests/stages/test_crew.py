@@ -12,7 +12,6 @@ from types import SimpleNamespace
 import pytest
 
 from nnbox.errors import ResourceError
-from nnbox.limits import available_cpus
 from nnbox.network.device import choose_device
 from nnbox.stages import crew
 from nnbox.stages.agenda import Turn
@@ -113,22 +112,3 @@ def test_a_process_that_cannot_be_killed_ends_the_run_with_5_and_is_named(crew_o
     assert found.agenda.ended == [False]
     assert found.hands == []
     assert len(told) == 1
-
-
-@pytest.mark.parametrize("said", [None, "3"])
-def test_threads_are_shared_out_unless_the_user_said_how_many(said):
-    script = (
-        "import os, nnbox.limits as limits\n"
-        # As the command line does where a container allows fewer CPUs than there are.
-        "os.environ.update(limits.thread_settings(limits.THREADS_OF_THE_USER, 4))\n"
-        "from nnbox.stages.crew import _threads\n"
-        "print(os.environ['OMP_NUM_THREADS'], _threads(2).get('OMP_NUM_THREADS'))"
-    )
-    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
-    if said is not None:
-        environment["OMP_NUM_THREADS"] = said
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=60
-    )
-    share = str(max(1, available_cpus() // 2))
-    assert done.stdout.split() == (["4", share] if said is None else [said, "None"])
