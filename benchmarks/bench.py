@@ -38,7 +38,15 @@ import table
 import threadpoolctl
 from row import Agreement, Pair, Places, Row, Timed
 
-TOPICS = ("rows_imaging", "rows_inference", "rows_training", "rows_peer", "rows_predict", "rows_step")
+TOPICS = (
+    "rows_imaging",
+    "rows_inference",
+    "rows_training",
+    "rows_peer",
+    "rows_peer_augmentation",
+    "rows_predict",
+    "rows_step",
+)
 _THREADS_TOLERANCE, _LONG_ENOUGH_SECONDS = 0.1, 0.02
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 

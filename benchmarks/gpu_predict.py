@@ -17,7 +17,8 @@ def prediction_row() -> GpuRow:
     return GpuRow(
         name="gpu/predict-512x512x482",
         job="a 512x512x482 volume in the host's memory to its label map there, 128x128x128 tiles, eight mirrored "
-        "passes, one fold; the first case of a process, from moving the network to the card on",
+        "passes, one fold; the first case of a process, from moving the network to the card on; nothing is read, "
+        "resampled or written",
         reference="–",
         limit_seconds=12,
         needs_seconds=60,

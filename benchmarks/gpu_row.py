@@ -39,6 +39,7 @@ class GpuRow:
         limit_seconds: the wanted most of ours, or None.
         needs_seconds: time that must be left for it to be begun, compilation included; see `LONGEST_SHARE`.
         work: measures it; raises `NotMeasured`.
+        compiles_ours: it is about a compilation, so that without one there is nothing to try again.
     """
 
     name: str
@@ -48,6 +49,7 @@ class GpuRow:
     limit_seconds: float | None = None
     needs_seconds: float
     work: Callable[[GpuPlace], Measured]
+    compiles_ours: bool = False
 
 
 def measure(row: GpuRow, place: GpuPlace) -> dict[str, Any]:

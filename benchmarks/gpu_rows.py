@@ -20,5 +20,5 @@ def rows() -> list[GpuRow]:
         found += [step_row(plan), epoch_row(plan)]
     found += [prediction_row(), *(loader_row(plan, "") for plan in PLANS), folds_row()]
     found += [switch_row(plan, speed_up) for plan in PLANS for speed_up in SpeedUp if speed_up is not _OF_THE_FEED]
-    found += [compiled_row(plan) for plan in PLANS]
-    return [*found, *(loader_row(plan, kind) for kind in ("-mapped", "-batchgenerators") for plan in PLANS)]
+    found += [loader_row(plan, kind) for kind in ("-mapped", "-batchgenerators") for plan in PLANS]
+    return [*found, *(compiled_row(plan) for plan in PLANS)]

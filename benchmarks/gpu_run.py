@@ -67,9 +67,10 @@ class _Measuring:
             except CutOffError as error:
                 reasons.append(str(error))
                 self._process = None
-            if not self._settings.may_compile:
-                break
+            begun_with = self._settings.may_compile
             self._settings = replace(self._settings, may_compile=False)
+            if not begun_with or row.compiles_ours:
+                break
         return entry(row, None, quick=self._settings.quick, reason="; ".join(reasons))
 
     def end(self) -> None:

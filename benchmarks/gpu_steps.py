@@ -46,6 +46,7 @@ def compiled_row(plan: str) -> GpuRow:
         reference="the same with torch.compile in place of our fused normalisation and CUDA graph",
         needs_seconds=100,
         work=lambda place: _compiled(place, place.plan(plan)),
+        compiles_ours=True,
     )
 
 

@@ -15,7 +15,7 @@ _JOB = (
     "time of one thread"
 )
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
-_ROUNDS = 2
+_ROUNDS = 3
 _PLAN = "hippocampus"
 _MOST_APART = {"loss": 1e-5, "gradient": 1e-3, "restated": 1e-5}
 

@@ -33,17 +33,17 @@ def rows(places: Places) -> list[Row]:
                 "core, as on a GPU; transforms, probabilities and orders (image 3, labels 1) of the 2019 recipe",
                 reference="the same draws by batchgenerators, as on a CPU",
                 target=4,
-                prepare=lambda kind=kind: _augmentation(kind),
+                prepare=lambda kind=kind: augmentation(kind),
                 repetitions=3,
                 remark=kind.remark,
             )
-            for kind in _KINDS
+            for kind in KINDS
         ),
     ]
 
 
 @dataclass(frozen=True)
-class _Kind:
+class Kind:
     """A kind of patch: its configuration in numbers, the shape of its cases, and how many are drawn."""
 
     name: str
@@ -62,15 +62,16 @@ _SMALL = (
     "points outside takes as long as reading. Tried: larger pieces, and finding the points outside axis by axis (both "
     "done: a tenth less); an embedding bag for the spline's sums (twice as long)"
 )
-_KINDS = (
-    _Kind("128-cubed", "2 labels, batches of 2", (128, 128, 128), (180, 240, 240), None, 2, 40, 2),
-    _Kind("128-cubed-14", "14 labels, batches of 2", (128, 128, 128), (180, 240, 240), None, 14, 40, 2),
-    _Kind("hippocampus", "2 labels, batches of 9", (40, 56, 40), (36, 50, 35), None, 2, 90, 9, _SMALL),
-    _Kind("in-plane", "2 labels, slice by slice, batches of 2", (20, 192, 160), (40, 320, 260), 0, 2, 60, 2),
+KINDS = (
+    Kind("128-cubed", "2 labels, batches of 2", (128, 128, 128), (180, 240, 240), None, 2, 40, 2),
+    Kind("128-cubed-14", "14 labels, batches of 2", (128, 128, 128), (180, 240, 240), None, 14, 40, 2),
+    Kind("hippocampus", "2 labels, batches of 9", (40, 56, 40), (36, 50, 35), None, 2, 90, 9, _SMALL),
+    Kind("in-plane", "2 labels, slice by slice, batches of 2", (20, 192, 160), (40, 320, 260), 0, 2, 60, 2),
 )
 
 
-def _augmentation(kind: _Kind) -> Pair:
+def augmentation(kind: Kind) -> Pair:
+    """Return batchgenerators' way and torch's of applying the same draws."""
     import numpy as np
     import torch
     from scipy.ndimage import zoom

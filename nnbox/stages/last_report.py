@@ -14,8 +14,11 @@ from nnbox.stages.standing import standing
 
 
 def expect_last_report() -> None:
-    """Begin to import what draws figures, beside what the caller does next: the report will be due right after it."""
-    threading.Thread(target=_import_figures, daemon=True, name="nnbox-figures").start()
+    """Begin to import what draws figures, beside what the caller does next: the report will be due right after it.
+
+    A process that must end before waits for it, a second at most: not to be ended in the middle of an import.
+    """
+    threading.Thread(target=_import_figures, name="nnbox-figures").start()
 
 
 def _import_figures() -> None:

@@ -74,7 +74,7 @@ def test_the_end_waits_for_no_process_that_is_stuck(benchmarks):
     assert (done.returncode, done.stdout) == (3, "the table\n"), done.stderr
 
 
-def test_a_row_that_is_cut_off_is_tried_once_more_without_the_peers_compilation(monkeypatch, tmp_path):
+def test_a_row_that_is_cut_off_is_tried_once_more_without_a_compilation(monkeypatch, tmp_path):
     told = []
 
     def begin(work):
@@ -88,6 +88,13 @@ def test_a_row_that_is_cut_off_is_tried_once_more_without_the_peers_compilation(
     assert entry["not_measured"] == "cut off after 0 s; cut off after 0 s"
     assert entry["ours_median"] is None
     assert told == [True, False]
+
+
+def test_a_row_about_a_compilation_that_is_cut_off_says_so_once(monkeypatch, tmp_path):
+    monkeypatch.setattr(gpu_run, "LONGEST_SHARE", 0.0)
+    settings = Settings(device="cpu", folder=tmp_path, quick=True, ends_at=time.monotonic() + 600, cores=1)
+    (entry,) = gpu_run.run([row for row in rows() if row.name == "gpu/compiled-hippocampus"], settings, None)
+    assert entry["not_measured"] == "cut off after 0 s"
 
 
 def is_alive(process):
