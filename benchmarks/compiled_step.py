@@ -1,8 +1,8 @@
 """What torch.compile gains on a CPU: the step of the Hippocampus plan as it is, and compiled, in turn.
 
-``python benchmarks/compiled_step.py [--threads 2] [--rounds 4]`` prints processor seconds of every step, and
-the medians without the first one, which compiles. The network is compiled with torch's own normalisation: the backward pass of
-nnbox's own is traced for longer than anyone waits. Needs a C++ compiler. Figures: docs/training-engine.md.
+``python benchmarks/compiled_step.py [--threads 2] [--rounds 4]`` prints processor seconds of each step, and the medians
+without the first, which compiles. The network is compiled with torch's own normalisation: the backward pass of nnbox's
+own is traced for longer than anyone waits. Needs a C++ compiler. Figures: docs/training-engine.md.
 """
 
 from __future__ import annotations
