@@ -63,8 +63,8 @@ _SMALL = (
     "done: a tenth less); an embedding bag for the spline's sums (twice as long)"
 )
 _LARGE = (
-    "Two runs on this day gave 4.0x (ours 9.2 to 11.6 s, theirs 44.6 s) and 3.7x (12.6 s, 46.2 s): nearly all of ours is "
-    "reading the spline's 64 coefficients a voxel, which waits for memory that others on this machine share"
+    "Two runs on this day, on a machine that others share, gave 4.0x (theirs 44.6 s, ours 11.1 s) and 3.7x (46.2 s, "
+    "12.6 s)"
 )
 KINDS = (
     Kind("128-cubed", "2 labels, batches of 2", (128, 128, 128), (180, 240, 240), None, 2, 40, 2, _LARGE),
