@@ -27,8 +27,8 @@ _TASK, _CASES = "Task04_Hippocampus", 240
 _PREPROCESS_REMARK = (
     "Three runs within two hours, on a machine that others share, gave 4.6, 4.9 and 5.0x (theirs 31.2 to 38.5 s, ours "
     "6.8 to 7.7 s; before workers computed with one thread each and what draws the report was imported beside them: "
-    "3.4 to 4.3x): of 7 s the start takes 1, reading and checking the images 1.3, preparing 3, of which waiting for the "
-    "disk is 0.7, and the report at the end 1. Tried: files put on disk by several threads, or begun to be written "
+    "3.4 to 4.3x): of 7 s the start takes 1, reading and checking the images 1.3, preparing 3, of which waiting for "
+    "the disk is 0.7, and the report at the end 1. Tried: files put on disk by several threads, or begun to be written "
     "early (no gain)"
 )
 
