@@ -1,8 +1,8 @@
 """Run by the other tool's Python: its own list of training transforms on made-up patches, with one thread.
 
 ``peer_augmentation.py COUNT Z Y X`` makes up a patch as large as its loader reads, transforms it with its trainer's
-list, so often, and prints the seconds of its processor as one line of JSON. The list is another one than nnbox's: no elastic deformation, other
-probabilities, a simulated low resolution, and label maps of several levels.
+list, so often, and prints the seconds of its processor as one line of JSON. The list is another one than nnbox's: no
+elastic deformation, other probabilities, a simulated low resolution, and label maps of several levels.
 """
 
 from __future__ import annotations
