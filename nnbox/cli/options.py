@@ -155,7 +155,7 @@ Without = Annotated[
     typer.Option(
         "--without",
         metavar="LIST",
-        help="Speed-ups to switch off: all, or of fused-norm, fused-adam, channels-last, graphs, resident.",
+        help="Speed-ups to switch off: all, or of fused-norm, fused-adam, channels-last, wide, graphs, resident.",
         show_default="none",
     ),
 ]

@@ -16,6 +16,7 @@ from nnbox.inference.passes import Answer, Effort
 from nnbox.inference.sweep import Window, sweep
 from nnbox.inference.volume import Volume
 from nnbox.network.forward import Forward
+from nnbox.network.on_card import CardForward
 from nnbox.network.precision import autocast, choose_precision
 from nnbox.network.unet import UNet
 from nnbox.records.plan import Topology
@@ -31,12 +32,13 @@ def answer_of(network: nn.Module, device: torch.device, precision: Precision) ->
 
     Args:
         network: on ``device``, (N, C, *patch) -> logits (N, classes, *patch); it is set to evaluation mode.
-        device: where it lies; a `UNet` on a CPU answers by `Forward`.
+        device: where it lies; a `UNet` answers by `Forward` on a CPU, by `CardForward` on a GPU.
         precision: settled, see `nnbox.network.precision.choose_precision`.
     """
     network.eval()
-    if isinstance(network, UNet) and device.type == "cpu":
-        return Forward(network, precision).probabilities
+    if isinstance(network, UNet):
+        at_rest = Forward(network, precision) if device.type == "cpu" else CardForward(network, device, precision)
+        return at_rest.probabilities
 
     def answer(batch: Tensor) -> Tensor:
         with autocast(device, precision):

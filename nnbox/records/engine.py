@@ -41,6 +41,8 @@ class SpeedUp(StrEnum):
     """The optimiser as one operation over all weights."""
     CHANNELS_LAST = "channels-last"
     """The features of a voxel side by side in memory."""
+    WIDE = "wide"
+    """Features rounded up to a multiple of eight, the added ones 0, for 16-bit convolutions on a GPU."""
     GRAPHS = "graphs"
     """A small network's step recorded once as a CUDA graph and replayed."""
     RESIDENT = "resident"
@@ -79,6 +81,7 @@ class Engine:
         precision: of convolutions; never ``auto``.
         norm: how normalisation and rectifier are computed.
         channels_last: memory order of feature maps.
+        wide: features are rounded up.
         fused_adam: the optimiser is one operation.
         graphs: the step is recorded and replayed.
         augmentation: who augments; never ``auto``.
@@ -90,6 +93,7 @@ class Engine:
     precision: Precision
     norm: NormKind
     channels_last: bool
+    wide: bool
     fused_adam: bool
     graphs: bool
     augmentation: AugmentationPath

@@ -11,6 +11,7 @@ from nnbox.network.counting import operations_per_voxel
 from nnbox.network.device import choose_device, free_card_bytes
 from nnbox.network.precision import choose_precision
 from nnbox.network.trial import kernels_refused
+from nnbox.network.widened import MULTIPLE, is_narrow
 from nnbox.records.engine import AugmentationPath, Engine, EngineWishes, NormKind, Residence, SpeedUp
 from nnbox.records.precision import Precision
 from nnbox.training.job import TrainingJob
@@ -27,6 +28,7 @@ class Surroundings:
     Attributes:
         device: as torch spells it.
         operations: multiply-adds of a batch's forward pass.
+        narrow: the network has features whose number is no multiple of `nnbox.network.widened.MULTIPLE`.
         kernels_refused: why the Triton kernels do not run there; None: they do, or nobody asked.
         case_bytes: of the unit's prepared cases.
         free_device_bytes: on a GPU, before training; else None.
@@ -36,6 +38,7 @@ class Surroundings:
 
     device: str
     operations: float
+    narrow: bool
     kernels_refused: str | None
     case_bytes: int
     free_device_bytes: int | None
@@ -66,6 +69,7 @@ def choose_engine(wishes: EngineWishes, around: Surroundings) -> Engine:
     """
     on_gpu = torch.device(around.device).type == "cuda"
     norm, norm_reason = _norm(wishes, around, on_gpu=on_gpu)
+    wide, wide_reason = _wide(wishes, around, on_gpu=on_gpu)
     graphs, graphs_reason = _graphs(wishes, around, on_gpu=on_gpu)
     residence, residence_reason = _residence(wishes, around)
     channels_last = SpeedUp.CHANNELS_LAST not in wishes.without
@@ -77,6 +81,7 @@ def choose_engine(wishes: EngineWishes, around: Surroundings) -> Engine:
         precision=wishes.precision,
         norm=norm,
         channels_last=channels_last,
+        wide=wide,
         fused_adam=fused_adam,
         graphs=graphs,
         augmentation=wishes.augmentation,
@@ -84,6 +89,7 @@ def choose_engine(wishes: EngineWishes, around: Surroundings) -> Engine:
         reasons=(
             f"convolutions in {wishes.precision}{scaled}",
             f"features {'side by side (channels last)' if channels_last else 'in planes (switched off)'}",
+            wide_reason,
             norm_reason,
             f"Adam {'as one operation' if fused_adam else 'weight by weight (switched off)'}",
             graphs_reason,
@@ -107,6 +113,7 @@ def settle_engine(job: TrainingJob) -> Engine:
     around = Surroundings(
         device=job.device,
         operations=voxels * operations_per_voxel(configuration.topology),
+        narrow=is_narrow(configuration.topology),
         kernels_refused=kernels_refused(job.device, wishes.precision) if on_gpu and fused else None,
         case_bytes=case_bytes(job),
         free_device_bytes=free_card_bytes(choose_device(job.device)) if on_gpu else None,
@@ -125,6 +132,16 @@ def _norm(wishes: EngineWishes, around: Surroundings, *, on_gpu: bool) -> tuple[
     if around.kernels_refused is not None:
         return NormKind.TWIN, f"{what} as one operation of torch calls (kernels do not run: {around.kernels_refused})"
     return NormKind.TRITON, f"{what} as one operation of Triton kernels"
+
+
+def _wide(wishes: EngineWishes, around: Surroundings, *, on_gpu: bool) -> tuple[bool, str]:
+    if not on_gpu or wishes.precision is Precision.FLOAT32:
+        return False, "features as planned"
+    if SpeedUp.WIDE in wishes.without:
+        return False, "features as planned (widening switched off)"
+    if not around.narrow:
+        return False, f"features as planned, multiples of {MULTIPLE}"
+    return True, f"features rounded up to multiples of {MULTIPLE}, the added ones 0"
 
 
 def _graphs(wishes: EngineWishes, around: Surroundings, *, on_gpu: bool) -> tuple[bool, str]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nnbox.network.precision import autocast
 from nnbox.network.unet import build_network, choose_norm_kind
+from nnbox.network.widened import Widening
 from nnbox.randomness import generator
 from nnbox.records.engine import Engine
 from nnbox.records.precision import Precision
@@ -33,7 +34,7 @@ class Learner:
         engine: what it computes with.
         device: where.
         classes: of the network.
-        network: in training.
+        network: in training; widened where the engine says so, while `weights` and `state` are of the planned one.
     """
 
     def __init__(self, job: TrainingJob, engine: Engine | None = None) -> None:
@@ -48,6 +49,9 @@ class Learner:
         last = self.engine.channels_last
         self._layout = _CHANNELS_LAST[topology.dimension] if last else torch.contiguous_format
         network = build_network(topology, seed).to(self.device)
+        self._widening = Widening(topology) if self.engine.wide else None
+        if self._widening is not None:
+            network = self._widening.network(network.state_dict()).requires_grad_()
         choose_norm_kind(network, self.engine.norm)
         self.network = network.to(memory_format=self._layout)  # type: ignore[call-overload]
         self._optimizer = torch.optim.Adam(
@@ -119,26 +123,35 @@ class Learner:
 
     def weights(self) -> dict[str, Tensor]:
         """Return the network's parameters by name."""
-        return dict(self.network.state_dict())
+        return {name: self._planned(name, tensor) for name, tensor in self.network.state_dict().items()}
 
     def state(self) -> dict[str, Tensor]:
         """Return everything a resumed training needs: parameters, and the optimiser's sums and step counts."""
         tensors = {f"network/{name}": tensor for name, tensor in self.weights().items()}
         for name, parameter in self.network.named_parameters():
             for key, value in self._optimizer.state[parameter].items():
-                tensors[f"optimizer/{name}/{key}"] = value
+                tensors[f"optimizer/{name}/{key}"] = self._planned(name, value)
         return tensors
 
     def load(self, tensors: Mapping[str, Tensor], loss_scaling: LossScaling | None) -> None:
         """Take up a saved state, in the memory layout of a training that was never interrupted."""
-        self.network.load_state_dict({name: tensors[f"network/{name}"] for name in self.weights()})
+        names = self.network.state_dict()
+        self.network.load_state_dict({name: self._as_computed(name, tensors[f"network/{name}"]) for name in names})
         for name, parameter in self.network.named_parameters():
             prefix = f"optimizer/{name}/"
             for key, value in tensors.items():
                 if key.startswith(prefix):
-                    self._optimizer.state[parameter][key.removeprefix(prefix)] = _like(value, parameter)
+                    own = _like(self._as_computed(name, value), parameter)
+                    self._optimizer.state[parameter][key.removeprefix(prefix)] = own
         if self._scale is not None and loss_scaling is not None:
             self._scale.load(loss_scaling)
+
+    def _planned(self, name: str, values: Tensor) -> Tensor:
+        """Return the planned part of a parameter's array; step counts have no parts."""
+        return values if self._widening is None or not values.ndim else self._widening.narrowed(name, values)
+
+    def _as_computed(self, name: str, values: Tensor) -> Tensor:
+        return values if self._widening is None or not values.ndim else self._widening.widened(name, values)
 
     def _differentiate(self, image: Tensor, labels: Tensor) -> Tensor:
         """Compute the loss of a batch on the device, and its gradients."""

@@ -39,6 +39,7 @@ GIGABYTE = 10**9
 CARD = Surroundings(
     device="cuda:0",
     operations=1e11,
+    narrow=True,
     kernels_refused=None,
     case_bytes=GIGABYTE,
     free_device_bytes=80 * GIGABYTE,
@@ -136,6 +137,7 @@ def test_workers_read_mapped_files():
         (SpeedUp.FUSED_NORM, "norm", NormKind.PLAIN),
         (SpeedUp.FUSED_ADAM, "fused_adam", False),
         (SpeedUp.CHANNELS_LAST, "channels_last", False),
+        (SpeedUp.WIDE, "wide", False),
         (SpeedUp.GRAPHS, "graphs", False),
         (SpeedUp.RESIDENT, "residence", Residence.MAPPED),
     ],
@@ -150,6 +152,12 @@ def test_every_speed_up_can_be_switched_off_alone(name, attribute, value):
 
 def test_a_large_network_is_not_recorded():
     assert not choose(operations=2 * GRAPH_OPERATIONS).graphs
+
+
+def test_features_are_rounded_up_where_16_bits_gain_from_it():
+    assert choose().wide
+    assert not choose(narrow=False).wide
+    assert not choose(dataclasses.replace(ON_CARD, precision=Precision.FLOAT32)).wide
 
 
 def test_kernels_that_do_not_run_leave_the_twin_and_the_reason():
@@ -192,8 +200,8 @@ def assert_same_weights(one, other, **tolerance):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"norm": NormKind.PLAIN}, {"norm": NormKind.TRITON}, {"channels_last": False}, {"fused_adam": False}],
-    ids=["plain norm", "triton norm", "features in planes", "plain adam"],
+    [{"norm": NormKind.PLAIN}, {"norm": NormKind.TRITON}, {"channels_last": False}, {"fused_adam": False}, {"wide": True}],
+    ids=["plain norm", "triton norm", "features in planes", "plain adam", "rounded up"],
 )
 def test_each_way_to_compute_gives_the_same_steps(job, batches, changes):
     expected, losses = take_steps(job, batches)
@@ -236,7 +244,9 @@ def test_half_precision_gives_nearly_the_loss_of_single_precision(job, batches, 
     assert float(half.validate(batches[0])[0]) == pytest.approx(float(single.validate(batches[0])[0]), abs=0.02)
 
 
-@pytest.mark.parametrize("changes", [{"precision": Precision.BF16}, {"precision": Precision.FP16}, {"graphs": True}])
+@pytest.mark.parametrize(
+    "changes", [{"precision": Precision.BF16}, {"precision": Precision.FP16}, {"graphs": True}, {"wide": True}]
+)
 def test_a_learner_of_any_engine_goes_on_as_if_never_stopped(job, batches, changes):
     straight, _ = take_steps(job, batches, **changes)
     before, _ = take_steps(job, batches[:1], **changes)

@@ -1,0 +1,59 @@
+"""The forward pass alone, for prediction on a GPU: the numbers of a network under autocast with less work around them.
+
+What differs from `nnbox.network.unet.UNet.forward`: in 16 bits the convolutions' weights are narrowed once instead of
+at every call, features lie side by side and are rounded up to a multiple of eight (`nnbox.network.widened`), and
+normalisation and rectifier are one operation (`nnbox.network.normact`). In float32 nothing differs, and float32 means
+float32: cuDNN may not use TF32, as torch would let it.
+Source: own (arithmetic); the network is that of 2018 §2.1.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nnbox.network.precision import half_type
+from nnbox.network.trial import kernels_refused
+from nnbox.network.unet import ConvBlock, UNet, choose_norm_kind
+from nnbox.network.widened import Widening
+from nnbox.records.engine import NormKind
+from nnbox.records.precision import Precision
+
+
+class CardForward:
+    """A `UNet` on a GPU, ready to predict.
+
+    Args:
+        network: on ``device``; its weights are copied where they are narrowed.
+        device: where it lies.
+        precision: settled, see `nnbox.network.precision.choose_precision`.
+    """
+
+    def __init__(self, network: UNet, device: torch.device, precision: Precision) -> None:
+        self._kind = half_type(precision)
+        self._format = torch.contiguous_format
+        self._network = network if self._kind is None else self._narrowed(network, self._kind)
+        if self._kind is not None:
+            refused = kernels_refused(str(device), precision)
+            choose_norm_kind(self._network, NormKind.TRITON if refused is None else NormKind.TWIN)
+        self._network.eval()
+
+    def probabilities(self, batch: Tensor) -> Tensor:
+        """Map (batch, channels, *patch) to class probabilities, float32 (batch, classes, *patch)."""
+        exact = self._kind is None
+        maps = batch.to(self._kind or torch.float32).contiguous(memory_format=self._format)
+        # Algorithms are not tried out against each other: the same case would get other bits from one run to the next.
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=False, allow_tf32=not exact):
+            logits = self._network(maps)
+        return torch.softmax(logits.float(), dim=1)
+
+    def _narrowed(self, network: UNet, kind: torch.dtype) -> UNet:
+        topology = network.topology
+        self._format = torch.channels_last_3d if topology.dimension == 3 else torch.channels_last
+        wide = Widening(topology).network(network.state_dict()).requires_grad_(requires_grad=False)
+        for module in wide.modules():
+            if isinstance(module, ConvBlock):
+                module.conv.to(kind)
+        wide.up.to(kind)
+        wide.head.to(kind)
+        return wide.to(memory_format=self._format)  # type: ignore[call-overload,no-any-return]

@@ -1,0 +1,53 @@
+"""Prediction on the card: the labels of the CPU, in every precision; only labels come back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from step_plans import made_up, topology
+
+from nnbox.inference.label_map import Part, label_map
+from nnbox.inference.predict import open_window
+from nnbox.inference.volume import Volume
+from nnbox.network.unet import build_network
+from nnbox.records.precision import Precision
+
+SHAPE = (60, 50, 44)
+
+
+@pytest.fixture(scope="module")
+def volume(plan):
+    return Volume(made_up(SHAPE, plan.classes, 0)[0])
+
+
+def labels_of(plan, volume, device, precision, target=SHAPE, members=2):
+    networks = [build_network(topology(plan), seed).to(device).eval() for seed in range(members)]
+    window = open_window(networks, plan.patch, (0, 1, 2), device, precision)
+    return label_map([Part(window, volume, None)], target)
+
+
+# Shares of voxels; the network is random, and its classes close to each other.
+@pytest.mark.parametrize(
+    ("precision", "share"), [(Precision.FLOAT32, 1e-4), (Precision.BF16, 0.05), (Precision.FP16, 0.01)]
+)
+@pytest.mark.parametrize("target", [SHAPE, (75, 50, 66)])
+def test_labels_are_those_of_the_cpu(plan, volume, precision, share, target):
+    expected = labels_of(plan, volume, "cpu", Precision.FLOAT32, target)
+    found = labels_of(plan, volume, "cuda:0", precision, target)
+    assert len(np.unique(expected)) == plan.classes
+    assert float((found != expected).mean()) <= share
+
+
+def test_the_same_case_gets_the_same_labels_again(plan, volume):
+    first, second = (labels_of(plan, volume, "cuda:0", Precision.BF16) for _ in range(2))
+    assert np.array_equal(first, second)
+
+
+def test_the_networks_are_left_as_they_were(plan, volume):
+    network = build_network(topology(plan), 0).to("cuda:0").eval()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    label_map([Part(open_window([network], plan.patch, (), "cuda:0", Precision.BF16), volume, None)], SHAPE)
+    for name, tensor in network.state_dict().items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, before[name])
