@@ -155,7 +155,8 @@ Without = Annotated[
     typer.Option(
         "--without",
         metavar="LIST",
-        help="Speed-ups to switch off: all, or of fused-norm, fused-adam, channels-last, wide, graphs, resident.",
+        help="Speed-ups to switch off: all, or of fused-norm, fused-adam, kernels, channels-last, wide, graphs, "
+        "resident.",
         show_default="none",
     ),
 ]

@@ -23,6 +23,7 @@ MOST_FEATURES = 64
 MOST_SHARES = 512
 SHARE_TILES = 4
 JOINED = 64
+WARPS = 4
 
 
 @triton.jit
@@ -35,22 +36,25 @@ def _moment_parts(
     known = feature < features
     maps += sample.to(tl.int64) * step_n
     last = tl.minimum((share + 1) * share_voxels, voxels)
-    count = tl.zeros((TF,), tl.float32)
-    mean = tl.zeros((TF,), tl.float32)
-    spread = tl.zeros((TF,), tl.float32)
-    for first in range(share * share_voxels, last, TV):
+    # Sums of what is left after a near mean, in as many places as a tile has: they meet once, at the end.
+    begin = share * share_voxels
+    voxel = begin + tl.arange(0, TV)
+    there = (voxel < last)[:, None] & known[None, :]
+    value = tl.load(maps + voxel[:, None] * step_v + feature[None, :] * step_f, mask=there, other=0.0)
+    near = tl.sum(value.to(tl.float32), axis=0) / tl.maximum(tl.minimum(last - begin, TV), 1).to(tl.float32)
+    plain = tl.zeros((TV, TF), tl.float32)
+    square = tl.zeros((TV, TF), tl.float32)
+    for first in range(begin, last, TV):
         voxel = first + tl.arange(0, TV)
         there = (voxel < last)[:, None] & known[None, :]
         value = tl.load(maps + voxel[:, None] * step_v + feature[None, :] * step_f, mask=there, other=0.0)
-        value = value.to(tl.float32)
-        number = tl.minimum(last - first, TV).to(tl.float32)
-        own = tl.sum(value, axis=0) / number
-        off = tl.where(there, value - own[None, :], 0.0)
-        shift = own - mean
-        total = count + number
-        spread += tl.sum(off * off, axis=0) + shift * shift * (count * number / total)
-        mean += shift * (number / total)
-        count = total
+        off = tl.where(there, value.to(tl.float32) - near[None, :], 0.0)
+        plain += off
+        square += off * off
+    count = tl.maximum(last - begin, 0).to(tl.float32) + tl.zeros((TF,), tl.float32)
+    shift = tl.sum(plain, axis=0) / tl.maximum(count, 1.0)
+    mean = near + shift
+    spread = tl.maximum(tl.sum(square, axis=0) - shift * shift * count, 0.0)
     place = parts + ((sample * tl.num_programs(0) + share) * 3) * features + feature
     tl.store(place, count, mask=known)
     tl.store(place + features, mean, mask=known)
@@ -122,8 +126,8 @@ def _gradient_parts(
     scale = tl.load(scales + feature, mask=known, other=0.0)
     shift = tl.load(shifts + feature, mask=known, other=0.0)
     last = tl.minimum((share + 1) * share_voxels, voxels)
-    plain = tl.zeros((TF,), tl.float32)
-    product = tl.zeros((TF,), tl.float32)
+    plain = tl.zeros((TV, TF), tl.float32)
+    product = tl.zeros((TV, TF), tl.float32)
     for first in range(share * share_voxels, last, TV):
         voxel = first + tl.arange(0, TV)
         there = (voxel < last)[:, None] & known[None, :]
@@ -131,11 +135,11 @@ def _gradient_parts(
         normal = (tl.load(maps + at, mask=there, other=0.0).to(tl.float32) - mean[None, :]) * inverse[None, :]
         passed = tl.load(outer + at, mask=there, other=0.0).to(tl.float32)
         passed = tl.where(normal * scale[None, :] + shift[None, :] > 0, passed, passed * slope)
-        plain += tl.sum(passed, axis=0)
-        product += tl.sum(passed * normal, axis=0)
+        plain += passed
+        product += passed * normal
     place = parts + ((sample * tl.num_programs(0) + share) * 2) * features + feature
-    tl.store(place, plain, mask=known)
-    tl.store(place + features, product, mask=known)
+    tl.store(place, tl.sum(plain, axis=0), mask=known)
+    tl.store(place + features, tl.sum(product, axis=0), mask=known)
 
 
 @triton.jit
@@ -197,7 +201,7 @@ def forward(
     mean = maps.new_empty((cut.samples, cut.features), dtype=torch.float32)
     inverse_sd = torch.empty_like(mean)
     result = torch.empty_like(maps)
-    sizes, tile = (cut.voxels, cut.features), {"TV": cut.tile_voxels, "TF": cut.tile_features}
+    sizes, tile = (cut.voxels, cut.features), {"TV": cut.tile_voxels, "TF": cut.tile_features, "num_warps": WARPS}
     joined = {"TS": JOINED, "TF": cut.tile_features}
     _moment_parts[cut.share_grid](maps, parts, *sizes, cut.share_voxels, *cut.steps, **tile)
     _join_moments[cut.join_grid](parts, mean, inverse_sd, cut.shares, cut.features, constants[0], **joined)
@@ -214,7 +218,7 @@ def backward(
     sums = maps.new_empty((cut.samples, 2, cut.features), dtype=torch.float32)
     gradient = torch.empty_like(maps)
     known = (*scale_shift, *moments)
-    sizes, tile = (cut.voxels, cut.features), {"TV": cut.tile_voxels, "TF": cut.tile_features}
+    sizes, tile = (cut.voxels, cut.features), {"TV": cut.tile_voxels, "TF": cut.tile_features, "num_warps": WARPS}
     joined = {"TS": JOINED, "TF": cut.tile_features}
     _gradient_parts[cut.share_grid](outer, maps, parts, *known, *sizes, cut.share_voxels, slope, *cut.steps, **tile)
     _join_sums[cut.join_grid](parts, sums, cut.shares, cut.features, **joined)

@@ -30,30 +30,34 @@ class CardForward:
     """
 
     def __init__(self, network: UNet, device: torch.device, precision: Precision) -> None:
-        self._kind = half_type(precision)
-        self._format = torch.contiguous_format
-        self._network = network if self._kind is None else self._narrowed(network, self._kind)
-        if self._kind is not None:
-            refused = kernels_refused(str(device), precision)
-            choose_norm_kind(self._network, NormKind.TRITON if refused is None else NormKind.TWIN)
+        kind, topology = half_type(precision), network.topology
+        self._widening: Widening | None = None
+        self._network = network
+        if kind is not None:
+            self._kind, self._widening = kind, Widening(topology)
+            self._format = torch.channels_last_3d if topology.dimension == 3 else torch.channels_last
+            self._network = self._narrowed(network, self._widening)
+            runs = kernels_refused(str(device), precision) is None
+            choose_norm_kind(self._network, NormKind.TRITON if runs else NormKind.TWIN)
+            self._network.kernels = runs
         self._network.eval()
 
     def probabilities(self, batch: Tensor) -> Tensor:
         """Map (batch, channels, *patch) to class probabilities, float32 (batch, classes, *patch)."""
-        exact = self._kind is None
-        maps = batch.to(self._kind or torch.float32).contiguous(memory_format=self._format)
+        maps = batch if self._widening is None else self._widening.image(batch, self._kind, self._format)
         # Algorithms are not tried out against each other: the same case would get other bits from one run to the next.
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=False, allow_tf32=not exact):
+        with torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=False, allow_tf32=self._widening is not None
+        ):
             logits = self._network(maps)
         return torch.softmax(logits.float(), dim=1)
 
-    def _narrowed(self, network: UNet, kind: torch.dtype) -> UNet:
-        topology = network.topology
-        self._format = torch.channels_last_3d if topology.dimension == 3 else torch.channels_last
-        wide = Widening(topology).network(network.state_dict()).requires_grad_(requires_grad=False)
+    def _narrowed(self, network: UNet, widening: Widening) -> UNet:
+        """Return a widened copy whose convolutions have 16-bit weights; scales and shifts stay float32."""
+        wide = widening.network(network.state_dict()).requires_grad_(requires_grad=False)
         for module in wide.modules():
             if isinstance(module, ConvBlock):
-                module.conv.to(kind)
-        wide.up.to(kind)
-        wide.head.to(kind)
+                module.conv.to(self._kind)
+        wide.up.to(self._kind)
+        wide.head.to(self._kind)
         return wide.to(memory_format=self._format)  # type: ignore[call-overload,no-any-return]

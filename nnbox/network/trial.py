@@ -9,6 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from nnbox.network.joining import joined
 from nnbox.network.normact import normalized_rectified
 from nnbox.network.precision import half_type
 from nnbox.records.engine import NormKind
@@ -51,11 +52,12 @@ def _difference(one: Tensor, other: Tensor) -> float:
 
 
 def _step(device: str, kind: NormKind, half: torch.dtype | None) -> tuple[Tensor, ...]:
-    """Return value and gradients of one pass over channels-last maps."""
+    """Return value and gradients of one pass over channels-last maps, normalised and joined with what they were."""
     random = torch.Generator().manual_seed(0)
     maps = torch.randn(_SHAPE, generator=random).to(device, half, memory_format=torch.channels_last_3d)
     scale, shift = (torch.rand(_SHAPE[1], generator=random).to(device) for _ in range(2))
     inputs = [array.detach().requires_grad_() for array in (maps, scale, shift)]
-    result = normalized_rectified(inputs[0], (inputs[1], inputs[2]), _CONSTANTS, kind)
+    maps = normalized_rectified(inputs[0], (inputs[1], inputs[2]), _CONSTANTS, kind)
+    result = joined(maps, inputs[0], kernels=kind is NormKind.TRITON)
     gradients = torch.autograd.grad(result.float().square().sum(), inputs)
     return result.detach(), *gradients

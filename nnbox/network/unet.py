@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
+from nnbox.network.joining import joined
 from nnbox.network.normact import normalized_rectified
 from nnbox.randomness import generator
 from nnbox.records.engine import NormKind
@@ -51,15 +52,19 @@ class ConvBlock(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Map (batch, channels[0], *space) to (batch, channels[1], *space / stride)."""
-        maps = self.conv(maps)
         if self.norm_kind is NormKind.PLAIN:
-            return F.leaky_relu(self.norm(maps), NEGATIVE_SLOPE, inplace=True)
+            return F.leaky_relu(self.norm(self.conv(maps)), NEGATIVE_SLOPE, inplace=True)
         norm = self.norm
+        # On a card adding a bias is a pass of its own, forward and backward, and the normalisation takes it out again.
+        maps = _without_bias(self.conv, maps) if self.norm_kind is NormKind.TRITON else self.conv(maps)
         return normalized_rectified(maps, (norm.weight, norm.bias), (NORM_EPSILON, NEGATIVE_SLOPE), self.norm_kind)
 
 
 class UNet(nn.Module):
     """A U-Net with the levels, features, strides and kernels of a topology; no deep supervision.
+
+    Attributes:
+        kernels: join skip connections by Triton kernels.
 
     Level i of the decoder uses the kernel of level i of the encoder. A topology of one level (nothing pooled) is two
     blocks and a head.
@@ -69,6 +74,7 @@ class UNet(nn.Module):
         super().__init__()
         _check(topology)
         self.topology = topology
+        self.kernels = False
         features, kernels, strides = topology.features, topology.kernels, topology.strides
         inputs = (topology.input_channels, *features[:-1])
         self.encoder = nn.ModuleList(
@@ -98,7 +104,7 @@ class UNet(nn.Module):
             maps = level(maps)
             skips.append(maps)
         for index in reversed(range(len(self.decoder))):
-            maps = self.decoder[index](torch.cat((skips[index], self.up[index](maps)), dim=1))
+            maps = self.decoder[index](joined(skips[index], self.up[index](maps), kernels=self.kernels))
         logits: Tensor = self.head(maps)
         return logits
 
@@ -166,6 +172,13 @@ def _convolution(
 ) -> nn.Module:
     kind = nn.Conv2d if len(kernel) == 2 else nn.Conv3d
     return kind(*channels, kernel, stride=stride, padding=padding, device="meta")  # type: ignore[arg-type]
+
+
+def _without_bias(conv: nn.Module, maps: Tensor) -> Tensor:
+    if isinstance(conv, nn.Conv2d):
+        return F.conv2d(maps, conv.weight, None, conv.stride, conv.padding)
+    assert isinstance(conv, nn.Conv3d)
+    return F.conv3d(maps, conv.weight, None, conv.stride, conv.padding)
 
 
 def _upsampling(channels: tuple[int, int], stride: tuple[int, ...]) -> nn.Module:

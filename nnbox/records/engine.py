@@ -39,6 +39,8 @@ class SpeedUp(StrEnum):
     """Normalisation and rectifier as one operation."""
     FUSED_ADAM = "fused-adam"
     """The optimiser as one operation over all weights."""
+    KERNELS = "kernels"
+    """Joining skip connections, the loss and the reading of moved patches by Triton kernels."""
     CHANNELS_LAST = "channels-last"
     """The features of a voxel side by side in memory."""
     WIDE = "wide"
@@ -83,6 +85,7 @@ class Engine:
         channels_last: memory order of feature maps.
         wide: features are rounded up.
         fused_adam: the optimiser is one operation.
+        kernels: skip connections are joined, the loss computed and moved patches read by Triton kernels.
         graphs: the step is recorded and replayed.
         augmentation: who augments; never ``auto``.
         residence: where prepared cases lie.
@@ -95,6 +98,7 @@ class Engine:
     channels_last: bool
     wide: bool
     fused_adam: bool
+    kernels: bool
     graphs: bool
     augmentation: AugmentationPath
     residence: Residence

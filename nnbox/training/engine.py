@@ -69,6 +69,7 @@ def choose_engine(wishes: EngineWishes, around: Surroundings) -> Engine:
     """
     on_gpu = torch.device(around.device).type == "cuda"
     norm, norm_reason = _norm(wishes, around, on_gpu=on_gpu)
+    kernels, kernels_reason = _kernels(wishes, around, on_gpu=on_gpu)
     wide, wide_reason = _wide(wishes, around, on_gpu=on_gpu)
     graphs, graphs_reason = _graphs(wishes, around, on_gpu=on_gpu)
     residence, residence_reason = _residence(wishes, around)
@@ -83,6 +84,7 @@ def choose_engine(wishes: EngineWishes, around: Surroundings) -> Engine:
         channels_last=channels_last,
         wide=wide,
         fused_adam=fused_adam,
+        kernels=kernels,
         graphs=graphs,
         augmentation=wishes.augmentation,
         residence=residence,
@@ -91,6 +93,7 @@ def choose_engine(wishes: EngineWishes, around: Surroundings) -> Engine:
             f"features {'side by side (channels last)' if channels_last else 'in planes (switched off)'}",
             wide_reason,
             norm_reason,
+            kernels_reason,
             f"Adam {'as one operation' if fused_adam else 'weight by weight (switched off)'}",
             graphs_reason,
             f"augmentation by {who}",
@@ -108,13 +111,13 @@ def settle_engine(job: TrainingJob) -> Engine:
     wishes = settled(job.engine, job.device)
     device, configuration = torch.device(job.device), job.configuration
     on_gpu = device.type == "cuda"
-    fused = SpeedUp.FUSED_NORM not in wishes.without
+    wanted = not {SpeedUp.FUSED_NORM, SpeedUp.KERNELS} <= set(wishes.without)
     voxels = configuration.batch_size * math.prod(configuration.patch_size)
     around = Surroundings(
         device=job.device,
         operations=voxels * operations_per_voxel(configuration.topology),
         narrow=is_narrow(configuration.topology),
-        kernels_refused=kernels_refused(job.device, wishes.precision) if on_gpu and fused else None,
+        kernels_refused=kernels_refused(job.device, wishes.precision) if on_gpu and wanted else None,
         case_bytes=case_bytes(job),
         free_device_bytes=free_card_bytes(choose_device(job.device)) if on_gpu else None,
         free_host_bytes=free_host_bytes(),
@@ -132,6 +135,17 @@ def _norm(wishes: EngineWishes, around: Surroundings, *, on_gpu: bool) -> tuple[
     if around.kernels_refused is not None:
         return NormKind.TWIN, f"{what} as one operation of torch calls (kernels do not run: {around.kernels_refused})"
     return NormKind.TRITON, f"{what} as one operation of Triton kernels"
+
+
+def _kernels(wishes: EngineWishes, around: Surroundings, *, on_gpu: bool) -> tuple[bool, str]:
+    what = "joining, loss and reading"
+    if not on_gpu:
+        return False, f"{what} by torch calls"
+    if SpeedUp.KERNELS in wishes.without:
+        return False, f"{what} by torch calls (switched off)"
+    if around.kernels_refused is not None:
+        return False, f"{what} by torch calls (kernels do not run)"
+    return True, f"{what} by Triton kernels"
 
 
 def _wide(wishes: EngineWishes, around: Surroundings, *, on_gpu: bool) -> tuple[bool, str]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from nnbox.network.precision import autocast
+from nnbox.network.precision import autocast, half_type
 from nnbox.network.unet import build_network, choose_norm_kind
 from nnbox.network.widened import Widening
 from nnbox.randomness import generator
@@ -53,6 +53,7 @@ class Learner:
         if self._widening is not None:
             network = self._widening.network(network.state_dict()).requires_grad_()
         choose_norm_kind(network, self.engine.norm)
+        network.kernels = self.engine.kernels
         self.network = network.to(memory_format=self._layout)  # type: ignore[call-overload]
         self._optimizer = torch.optim.Adam(
             self.network.parameters(),
@@ -103,7 +104,7 @@ class Learner:
         with torch.no_grad():
             with autocast(self.device, self.engine.precision):
                 logits = self.network(image)
-            loss = segmentation_loss(logits, labels, batch_dice=self._batch_dice)
+            loss = segmentation_loss(logits, labels, batch_dice=self._batch_dice, kernels=self.engine.kernels)
             predicted = logits.argmax(dim=1)
             counts = []
             for label in range(1, self.classes):
@@ -159,7 +160,7 @@ class Learner:
         self._optimizer.zero_grad(set_to_none=True)
         with autocast(self.device, self.engine.precision, weights_kept=not self.engine.graphs):
             logits = self.network(image)
-        loss = segmentation_loss(logits, labels, batch_dice=self._batch_dice)
+        loss = segmentation_loss(logits, labels, batch_dice=self._batch_dice, kernels=self.engine.kernels)
         if self._scale is None:
             loss.backward()  # type: ignore[no-untyped-call]
         else:
@@ -169,13 +170,21 @@ class Learner:
     def _record(self, job: TrainingJob) -> Recorded | None:
         configuration = job.configuration
         samples, patch = configuration.batch_size, configuration.patch_size
-        image = torch.zeros((samples, configuration.topology.input_channels, *patch), device=self.device)
+        image = self._laid_out(
+            torch.zeros((samples, configuration.topology.input_channels, *patch), device=self.device)
+        )
         labels = torch.zeros((samples, *patch), dtype=torch.int16, device=self.device)
-        return recorded_or_none(self._differentiate, image.contiguous(memory_format=self._layout), labels)
+        return recorded_or_none(self._differentiate, image, labels)
 
     def _place(self, batch: Batch | DeviceBatch) -> tuple[Tensor, Tensor]:
         found = carried(batch, self.device) if isinstance(batch, Batch) else batch
-        return found.image.contiguous(memory_format=self._layout), found.labels
+        return self._laid_out(found.image), found.labels
+
+    def _laid_out(self, image: Tensor) -> Tensor:
+        """Return an image in the memory order of the network's maps; of a widened network's, in their type as well."""
+        if self._widening is None:
+            return image.contiguous(memory_format=self._layout)
+        return self._widening.image(image, half_type(self.engine.precision) or torch.float32, self._layout)
 
 
 def _like(value: Tensor, parameter: Tensor) -> Tensor:

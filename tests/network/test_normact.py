@@ -136,7 +136,8 @@ def test_a_network_gives_the_same_either_way(dimension, norm_kind):
         found.append((logits.detach(), [parameter.grad for parameter in network.parameters()]))
     torch.testing.assert_close(found[0][0], found[1][0], atol=1e-4, rtol=1e-4)
     for plain, fused in zip(found[0][1], found[1][1], strict=True):
-        torch.testing.assert_close(plain, fused, atol=1e-4, rtol=1e-3)
+        # The kernels' way adds no bias before a normalisation, so that there is no gradient of it.
+        torch.testing.assert_close(plain, torch.zeros_like(plain) if fused is None else fused, atol=1e-4, rtol=1e-3)
 
 
 COMPILE = """

@@ -1,4 +1,4 @@
-"""A widened network is the planned one with features that are always 0."""
+"""A widened network is the planned one with features, and channels of its image, that are always 0."""
 
 from __future__ import annotations
 
@@ -39,8 +39,9 @@ def test_features_are_rounded_up_and_nothing_else(planned, wide):
     found = widened_topology(make(planned))
     assert found.features == wide
     assert all(count % MULTIPLE == 0 for count in found.features)
-    assert (found.input_channels, found.classes) == (2, 3)
-    assert is_narrow(make(planned)) == (planned != wide)
+    assert (found.input_channels, found.classes) == (MULTIPLE, 3)
+    assert is_narrow(make(planned))
+    assert not is_narrow(found)
 
 
 @pytest.mark.parametrize("planned", [PLANNED, make((3, 5), dimension=2), make((5,))])
@@ -56,7 +57,7 @@ def test_widened_weights_are_brought_back_bit_for_bit(planned):
 
 @pytest.mark.parametrize("kind", list(NormKind))
 def test_logits_are_those_of_the_planned_network_and_added_features_are_0(kind):
-    network, wide, _ = networks()
+    network, wide, widening = networks()
     choose_norm_kind(network, kind)
     choose_norm_kind(wide, kind)
     added = []
@@ -69,7 +70,8 @@ def test_logits_are_those_of_the_planned_network_and_added_features_are_0(kind):
         if isinstance(module, ConvBlock):
             module.register_forward_hook(look)
     image = torch.randn((2, 2, 8, 8, 8), generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(wide(image), network(image), atol=2e-5, rtol=1e-5)
+    found = wide(widening.image(image, torch.float32, torch.channels_last_3d))
+    torch.testing.assert_close(found, network(image), atol=2e-5, rtol=1e-5)
     assert added
     assert not any(torch.count_nonzero(maps) for maps in added)
 
@@ -86,7 +88,9 @@ def test_what_is_added_stays_0_in_training():
             torch.randint(0, 3, (2, 8, 8, 8), generator=random),
         )
         optimizer.zero_grad()
-        segmentation_loss(wide(image), labels, batch_dice=True).backward()
+        segmentation_loss(
+            wide(widening.image(image, torch.float32, torch.channels_last_3d)), labels, batch_dice=True
+        ).backward()
         optimizer.step()
     for name, parameter in wide.named_parameters():
         kept = [value for value in optimizer.state[parameter].values() if value.ndim]

@@ -138,6 +138,7 @@ def test_workers_read_mapped_files():
         (SpeedUp.FUSED_ADAM, "fused_adam", False),
         (SpeedUp.CHANNELS_LAST, "channels_last", False),
         (SpeedUp.WIDE, "wide", False),
+        (SpeedUp.KERNELS, "kernels", False),
         (SpeedUp.GRAPHS, "graphs", False),
         (SpeedUp.RESIDENT, "residence", Residence.MAPPED),
     ],
@@ -200,8 +201,15 @@ def assert_same_weights(one, other, **tolerance):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"norm": NormKind.PLAIN}, {"norm": NormKind.TRITON}, {"channels_last": False}, {"fused_adam": False}, {"wide": True}],
-    ids=["plain norm", "triton norm", "features in planes", "plain adam", "rounded up"],
+    [
+        {"norm": NormKind.PLAIN},
+        {"norm": NormKind.TRITON},
+        {"channels_last": False},
+        {"fused_adam": False},
+        {"wide": True},
+        {"kernels": True},
+    ],
+    ids=["plain norm", "triton norm", "features in planes", "plain adam", "rounded up", "kernels"],
 )
 def test_each_way_to_compute_gives_the_same_steps(job, batches, changes):
     expected, losses = take_steps(job, batches)

@@ -37,6 +37,26 @@ def test_the_loss_is_the_formula_evaluated_directly(batch_dice, classes, space):
     assert float(single) == pytest.approx(direct(logits, labels, batch_dice), abs=1e-5)
 
 
+@pytest.mark.parametrize("order", ["last", "first"])
+@pytest.mark.parametrize("kind", [torch.int8, torch.int16])
+@pytest.mark.parametrize("batch_dice", [True, False])
+@pytest.mark.parametrize(("classes", "space"), [(2, (4, 5)), (3, (41, 13, 7)), (15, (13, 24, 5)), (105, (3, 4, 5))])
+def test_the_kernels_compute_the_formula_and_its_gradient(batch_dice, classes, space, kind, order):
+    """In Triton's interpreter (tests/conftest.py); more voxels than a tile and than a share, and fewer."""
+    rng = np.random.default_rng(classes)
+    logits = torch.from_numpy(rng.normal(0, 3, (2, classes, *space))).float()
+    labels = torch.from_numpy(rng.integers(-1, classes, (2, *space))).to(kind)
+    plain = logits.double().requires_grad_()
+    (3 * segmentation_loss(plain, labels, batch_dice=batch_dice)).backward()
+    inputs = logits.movedim(1, -1).contiguous().movedim(-1, 1) if order == "last" else logits.clone()
+    inputs.requires_grad_()
+    loss = segmentation_loss(inputs, labels, batch_dice=batch_dice, kernels=True)
+    (3 * loss).backward()
+    assert float(loss.detach()) == pytest.approx(direct(logits.numpy(), labels.numpy(), batch_dice), abs=1e-5)
+    assert inputs.grad.stride() == inputs.stride()
+    torch.testing.assert_close(inputs.grad.double(), plain.grad, atol=1e-7, rtol=1e-4)
+
+
 @pytest.mark.parametrize("batch_dice", [True, False])
 def test_the_gradient_is_the_derivative_of_the_value(batch_dice):
     rng = np.random.default_rng(0)
