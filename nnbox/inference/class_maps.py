@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -55,7 +56,8 @@ def write_classes(target: Classes, box: Box3, sources: Sequence[Source]) -> None
 def top_classes(values: Tensor, kind: type[np.unsignedinteger]) -> Classes:
     """Return the class of the highest value per voxel, the lowest on a tie: (classes, ...) to (...)."""
     if values.device.type != "cpu":
-        return values.argmax(dim=0).cpu().numpy().astype(kind)
+        narrow = torch.uint8 if kind is np.uint8 else torch.int32  # what travels
+        return values.argmax(dim=0).to(narrow).cpu().numpy().astype(kind, copy=False)
     flat = values.numpy().reshape(len(values), -1)
     top = np.zeros(flat.shape[1], dtype=kind)
     width = min(_TOP_COLUMNS, flat.shape[1])

@@ -6,8 +6,11 @@ slabs, and each plane of the target is chosen as soon as every member's slabs re
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from typing import Self
 
 import numpy as np
 import torch
@@ -77,12 +80,46 @@ def label_map(parts: Sequence[Part], target_shape: Shape3) -> Classes:
 def _write_alone(target: Classes, part: Part, axes: tuple[AxisReading, AxisReading, AxisReading]) -> None:
     along_x = slice(0, target.shape[2])
     interpolated = (axes[0].step > 0, axes[1].step > 0)
-    for cell in sweep(part.window, part.volume, interpolated=interpolated):
-        box = (axes[0].outputs(cell.z.start, cell.z.stop), axes[1].outputs(cell.y.start, cell.y.stop), along_x)
-        if box[0].start < box[0].stop and box[1].start < box[1].stop:
-            start = (cell.z.start - cell.halo[0], cell.y.start - cell.halo[1])
-            write_classes(target, box, [Source(cell.values, start, axes)])
-        del cell  # or it would live until the next is complete, beside the cells that the next row begins
+    with _Writing(beside=part.window.device.type != "cpu") as writing:
+        for cell in sweep(part.window, part.volume, interpolated=interpolated):
+            box = (axes[0].outputs(cell.z.start, cell.z.stop), axes[1].outputs(cell.y.start, cell.y.stop), along_x)
+            if box[0].start < box[0].stop and box[1].start < box[1].stop:
+                start = (cell.z.start - cell.halo[0], cell.y.start - cell.halo[1])
+                writing.do(partial(write_classes, target, box, [Source(cell.values, start, axes)]))
+            del cell  # or it would live until the next is complete, beside the cells that the next row begins
+
+
+class _Writing:
+    """Does things one at a time: at once, or in a thread beside a card, which would else have nothing to do."""
+
+    def __init__(self, *, beside: bool) -> None:
+        self._pool = ThreadPoolExecutor(1, "nnbox-labels") if beside else None
+        self._last: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._pool is None:
+            return
+        try:
+            if kind is None:
+                self._wait()
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+
+    def do(self, work: Callable[[], None]) -> None:
+        """Do it, or have it done as soon as the one before is; what that one raised is raised here."""
+        if self._pool is None:
+            work()
+            return
+        self._wait()
+        self._last = self._pool.submit(work)
+
+    def _wait(self) -> None:
+        last, self._last = self._last, None
+        if last is not None:
+            last.result()
 
 
 def _write_together(target: Classes, members: Sequence[_Slabs]) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+_CPU = torch.device("cpu")
 Answer = Callable[[Tensor], Tensor]
 """Maps (batch, channels, *patch) to class probabilities, float32 (batch, classes, *patch)."""
 
@@ -89,14 +90,18 @@ class _Call:
 class Passes:
     """The members with their mirrored passes."""
 
-    def __init__(self, answers: Sequence[Answer], mirror_axes: Sequence[int], effort: Effort) -> None:
+    def __init__(
+        self, answers: Sequence[Answer], mirror_axes: Sequence[int], effort: Effort, device: torch.device = _CPU
+    ) -> None:
         """Take what answers, and how.
 
         Args:
             answers: one per member.
             mirror_axes: patch axes (0-based) that may be flipped; every combination is one pass.
             effort: what is done at once.
+            device: where the networks lie, and the means.
         """
+        self._device = device
         self._answers = tuple(answers)
         self._flips = mirror_passes(mirror_axes)
         self._effort = effort
@@ -109,6 +114,7 @@ class Passes:
     def means(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
         """Yield for each batch of tiles (n, channels, *patch) the mean of all passes, float32 (n, classes, *patch).
 
+        Batches come on the host, where it is seen whether they are constant: a card would have to be waited for.
         Passes are added in a fixed order, members outermost, whatever was finished first.
         """
         total: Tensor | None = None
@@ -137,8 +143,9 @@ class Passes:
 
     def _calls(self, batches: Iterable[Tensor]) -> Iterator[_Call]:
         last: tuple[float, ...] | None = None
-        for tiles in batches:
-            constant = _constant(tiles) if self._effort.remember else None
+        for batch in batches:
+            constant = _constant(batch) if self._effort.remember else None
+            tiles = _carried(batch, self._device)
             if constant is not None:
                 yield from self._constant_calls(tiles, constant, is_known=constant == last)
                 last = constant
@@ -189,6 +196,11 @@ def _taken(running: deque[tuple[_Call, Future[Tensor | None]]]) -> tuple[_Call, 
     """Take the oldest call with its output, which nothing here keeps."""
     call, output = running.popleft()
     return call, output.result()
+
+
+def _carried(batch: Tensor, device: torch.device) -> Tensor:
+    """Bring a batch to where the networks lie; a card fetches it by itself, and the host goes on."""
+    return batch if device.type == "cpu" else batch.pin_memory().to(device, non_blocking=True)
 
 
 def _flipped(tiles: Tensor, flip: tuple[int, ...]) -> Tensor:

@@ -78,7 +78,7 @@ def sweep(window: Window, volume: Volume, *, interpolated: tuple[bool, bool]) ->
     cells = Cells(walk, window.classes, window.device, interpolated=interpolated, halves=window.halves)
     z, y, x = (torch.from_numpy(axis_weights(size)) for size in window.patch_vox)
     weights = torch.einsum("z,y,x->zyx", z, y, x).to(window.device)
-    passes = Passes(window.answers, window.mirror_axes, window.effort)
+    passes = Passes(window.answers, window.mirror_axes, window.effort, window.device)
     visits = [(corner, row) for row in walk.rows() for corner in walk.corners(row)]
     groups = [visits[at : at + passes.tiles_at_once] for at in range(0, len(visits), passes.tiles_at_once)]
     batches = (_batch(window, volume, [corner for corner, _ in group]) for group in groups)
@@ -97,5 +97,5 @@ def sweep(window: Window, volume: Volume, *, interpolated: tuple[bool, bool]) ->
 
 def _batch(window: Window, volume: Volume, corners: Sequence[Corner]) -> Tensor:
     tiles = [volume.tile(corner, window.patch_vox) for corner in corners]
-    batch = (tiles[0][None] if len(tiles) == 1 else torch.stack(tiles)).to(window.device)
+    batch = tiles[0][None] if len(tiles) == 1 else torch.stack(tiles)
     return batch.squeeze(2) if window.is_flat else batch

@@ -1,6 +1,7 @@
 """Slabs against everything in memory: the labels are the same, bit for bit in float32, and memory is what was said."""
 
 import weakref
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from nnbox.inference import label_map as module
 from nnbox.inference.accumulate import Cells, rest_share
 from nnbox.inference.class_maps import write_classes
 from nnbox.inference.corners import Source
-from nnbox.inference.label_map import Part, label_map
+from nnbox.inference.label_map import Part, _Writing, label_map
 from nnbox.inference.predict import predict_case
 from nnbox.inference.sweep import Window, sweep
 from nnbox.inference.volume import Volume
@@ -84,6 +85,23 @@ def test_slabs_give_the_labels_of_the_dense_path_bit_for_bit(separate, target):
 def test_any_sizes_are_filled(shape, target, patch):
     part = Part(window(3, patch), volume(shape), None)
     np.testing.assert_array_equal(label_map([part], target), everything_at_once(part, target))
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_what_is_written_beside_a_card_is_all_written_in_order(beside):
+    done = []
+    with _Writing(beside=beside) as writing:
+        for number in range(20):
+            writing.do(partial(done.append, number))
+    assert done == list(range(20))
+
+
+def test_what_goes_wrong_beside_a_card_reaches_the_caller():
+    def fail():
+        raise RuntimeError("no memory")
+
+    with pytest.raises(RuntimeError, match="no memory"), _Writing(beside=True) as writing:
+        writing.do(fail)
 
 
 def test_slices_are_chosen_one_by_one():
