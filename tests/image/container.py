@@ -85,14 +85,20 @@ def started(name):
     raise AssertionError(f"{name} was not started")
 
 
-def wait_for(name, *words, seconds=120):
-    """Wait until a running container has printed these words."""
+def wait_for(name, *words, seconds=120, required=True):
+    """Wait until a running container has printed these words, and return True.
+
+    Where it ended without them this is an error, or False where they are not required.
+    """
     started(name)
     for _ in range(10 * seconds):
         printed = docker("logs", name).out
         if all(word in printed for word in words):
-            return
-        if docker("inspect", "--format", "{{.State.Running}}", name).out.strip() == "false":
+            return True
+        if docker("inspect", "--format", "{{.State.Status}}", name).out.strip() in {"exited", "dead"}:
             break
         time.sleep(0.1)
-    raise AssertionError(f"{words} was not said: {docker('logs', name)}")
+    if required:
+        state = docker("inspect", "--format", "{{json .State}}", name).out
+        raise AssertionError(f"{words} was not said: {docker('logs', name)}, {state}")
+    return False

@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+import uuid
 
 from container import DOCKER, IMAGE, docker, nnbox, shell, wait_for
 
@@ -21,20 +22,27 @@ def begin(volume, name):
 
 
 def test_a_run_stopped_in_every_stage_ends_as_if_it_had_never_been_stopped(filled):
-    for number, moment in enumerate(_MOMENTS):
-        name = f"nnbox-test-stop-{number}"
+    stops_of_others = 0
+    moments = list(_MOMENTS)
+    while moments:
+        moment, name = moments[0], f"nnbox-test-stop-{uuid.uuid4().hex[:8]}"
         process = begin(filled, name)
         try:
-            wait_for(name, moment)
+            reached = wait_for(name, moment, required=False)
             started = time.monotonic()
-            docker("stop", "--time", "30", name, check=True)
+            docker("stop", "--time", "30", name, check=reached)
             seconds = time.monotonic() - started
             _, errors = process.communicate(timeout=60)
         finally:
             docker("rm", "--force", name)
+        if not reached and process.returncode == 143 and not stops_of_others:
+            stops_of_others += 1  # a machine under load ended it: one stop more, which has to be as harmless
+            continue
+        moments.pop(0)
         if process.returncode == 0:  # the last stages are short: it may have been done before it was told
             assert moment in _MOMENTS[-3:]
             continue
+        assert reached, (moment, process.returncode, errors)
         assert process.returncode == 143, (moment, errors)
         assert seconds < _SECONDS, (moment, seconds)
         assert "the same command continues" in errors, (moment, errors)
