@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -138,32 +134,3 @@ def test_a_network_gives_the_same_either_way(dimension, norm_kind):
     for plain, fused in zip(found[0][1], found[1][1], strict=True):
         # The kernels' way adds no bias before a normalisation, so that there is no gradient of it.
         torch.testing.assert_close(plain, torch.zeros_like(plain) if fused is None else fused, atol=1e-4, rtol=1e-3)
-
-
-COMPILE = """
-import sys
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from nnbox.network import kernels
-
-constants = {"TV": 128, "TF": 32, "TS": 64}
-types = {"maps": "*bf16", "outer": "*bf16", "result": "*bf16", "gradient": "*bf16", "slope": "fp32", "epsilon": "fp32"}
-types |= dict.fromkeys(("parts", "means", "inverses", "scales", "shifts", "sums"), "*fp32")
-types |= dict.fromkeys(constants, "constexpr")
-found = [item for name, item in vars(kernels).items() if isinstance(item, triton.JITFunction)]
-assert len(found) == 6, found
-for kernel in found:
-    signature = {name: types.get(name, "i32") for name in kernel.arg_names}
-    used = {name: value for name, value in constants.items() if name in signature}
-    for capability in map(int, sys.argv[1:]):
-        made = triton.compile(ASTSource(kernel, signature, constexprs=used), target=GPUTarget("cuda", capability, 32))
-        assert made.asm["cubin"]
-"""
-
-
-def test_the_kernels_compile_for_cards_old_and_new_without_one_being_there(tmp_path):
-    environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": "0"}
-    command = [sys.executable, "-c", COMPILE, "75", "90"]
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
