@@ -53,7 +53,12 @@ _DOORS = {
     "isal": {"imaging/unpack.py"},
     "rich": {"console.py"},
     "threadpoolctl": {"threads.py"},
-    "triton": {"network/kernels.py"},
+    "triton": {
+        "network/joining_kernels.py",
+        "network/kernels.py",
+        "training/loss_kernels.py",
+        "training/reading_kernels.py",
+    },
     "typer": {"cli/__init__.py", "cli/commands.py", "cli/looking.py", "cli/options.py", "cli/using.py"},
 }
 _TORCH_ROOMS = {"network", "training", "inference"}

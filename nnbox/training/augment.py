@@ -26,15 +26,16 @@ from nnbox.training.spline import spline_coefficients
 BLOCK_VOX, LAST_BLOCK_VOX = 16, 64  # edges of the blocks in which points are read
 
 
-def augment_packed(packed: Packed, previous_labels: int) -> tuple[Tensor, Tensor]:
+def augment_packed(packed: Packed, previous_labels: int, *, kernels: bool = False) -> tuple[Tensor, Tensor]:
     """Return float32 images (sample, channel, *patch) and integer labels (sample, *patch), none below 0.
 
     Args:
         packed: on the device; its arrays are changed in place.
         previous_labels: of a previous stage; each becomes a channel.
+        kernels: read volumes by Triton kernels instead of torch calls.
     """
     with _exact_products():
-        image, labels, previous = _assembled(packed)
+        image, labels, previous = _assembled(packed, kernels=kernels)
         _change_intensities(image, packed)
         image, labels = (_mirrored(array, packed) for array in (image, labels))
         if previous is not None:
@@ -55,11 +56,11 @@ def _exact_products() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def _assembled(packed: Packed) -> tuple[Tensor, Tensor, Tensor | None]:
+def _assembled(packed: Packed, *, kernels: bool) -> tuple[Tensor, Tensor, Tensor | None]:
     """Put the patches that move beside those that stay: image, labels, changed previous labels."""
     image, labels, previous = packed.image, packed.labels.clamp_(min=0), packed.previous
     for moving in packed.moving:
-        own_image, own_labels, own_previous = _moved(packed, moving)
+        own_image, own_labels, own_previous = _moved(packed, moving, kernels=kernels)
         image.index_copy_(0, moving.rows, own_image)
         labels.index_copy_(0, moving.rows, own_labels)
         if previous is not None and own_previous is not None:
@@ -71,7 +72,7 @@ def _assembled(packed: Packed) -> tuple[Tensor, Tensor, Tensor | None]:
     return image, labels, previous
 
 
-def _moved(packed: Packed, moving: Moving) -> tuple[Tensor, Tensor, Tensor | None]:
+def _moved(packed: Packed, moving: Moving, *, kernels: bool) -> tuple[Tensor, Tensor, Tensor | None]:
     """Interpolate the moving patches."""
     axes = tuple(axis for axis in range(3) if axis != packed.slice_axis)
     shape = tuple(packed.shape[axis] for axis in axes)
@@ -88,6 +89,7 @@ def _moved(packed: Packed, moving: Moving) -> tuple[Tensor, Tensor, Tensor | Non
             tuple(pad(item, margins) for item in maps),
             to_blocks(sample_places(moving, shape)),
             moving.sizes,
+            kernels=kernels,
         )
     )
     image = (filtered if moving.scaled_only else image).view(len(image), packed.image.shape[1], -1, *shape)

@@ -15,6 +15,7 @@ from scipy.linalg import solveh_banded
 MARGIN = 2  # coefficients beyond either end, so that every tap of a third-order spline inside the volume has a value
 NOTHING = 1e-12  # smaller coefficients are 0: in float32 they would become numbers that processors are slow with
 _KEPT = 512  # sizes that are remembered
+_SIGMAS_KEPT = 64  # each is asked for by the window and by every axis of one patch, then never again
 GAUSSIAN_REACH = 4.0  # in standard deviations, as scipy's gaussian_filter truncates
 
 
@@ -44,26 +45,26 @@ def spline_matrix(size: int) -> NDArray[np.float32]:
 
 def resampling_matrix(size: int, places: NDArray[np.float64]) -> NDArray[np.float32]:
     """Return (places, size): from voxels to the cubic spline at places along the axis, 0 outside [0, size - 1]."""
-    inside = (places >= 0) & (places <= size - 1)
-    low = np.floor(np.clip(places, 0, size - 1)).astype(int)
-    part = np.clip(places, 0, size - 1) - low
+    within = np.minimum(np.maximum(places, 0), size - 1)
+    low = within.astype(int)
+    part = within - low
     first, last = (1 - part) ** 3 / 6, part**3 / 6
     second = 2 / 3 - part**2 + 3 * last
-    filtered = spline_matrix(size).astype(np.float64)
-    found = np.zeros((len(places), size))
-    for tap, weight in enumerate((first, second, 1 - first - second - last, last)):
-        found += (weight * inside)[:, None] * filtered[low + (MARGIN - 1) + tap]
+    weights = np.stack((first, second, 1 - first - second - last, last)) * (within == places)
+    taps = low + (MARGIN - 1) + np.arange(len(weights))[:, None]
+    terms = spline_matrix(size).astype(np.float64).take(taps, axis=0)
+    terms *= weights[..., None]
+    found: NDArray[np.float64] = terms.sum(axis=0)
     found[np.abs(found) < NOTHING] = 0.0
     return found.astype(np.float32)
 
 
 def gaussian_matrix(size: int, sigma: float) -> NDArray[np.float32]:
     """Return (size, size): a Gaussian of ``sigma`` voxels, 0 beyond the ends, as scipy's ``mode="constant"``."""
-    weights = _half_gaussian(sigma)
-    reach = len(weights) - 1
-    apart = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
-    found: NDArray[np.float32] = np.where(apart <= reach, weights[np.minimum(apart, reach)], 0.0).astype(np.float32)
-    return found
+    weights = _half_gaussian(sigma)[:size]
+    line = np.zeros(size, dtype=np.float32)
+    line[: len(weights)] = weights
+    return line[_apart(size)]
 
 
 def gaussian_gain(sigma: float) -> float:
@@ -72,6 +73,14 @@ def gaussian_gain(sigma: float) -> float:
     return float(np.sqrt(2 * (weights**2).sum() - weights[0] ** 2))
 
 
+@lru_cache(maxsize=_KEPT)
+def _apart(size: int) -> NDArray[np.int_]:
+    """Return (size, size): how far apart two voxels of an axis are."""
+    found: NDArray[np.int_] = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
+    return found
+
+
+@lru_cache(maxsize=_SIGMAS_KEPT)
 def _half_gaussian(sigma: float) -> NDArray[np.float64]:
     reach = int(GAUSSIAN_REACH * sigma + 0.5)
     weights: NDArray[np.float64] = np.exp(-0.5 * (np.arange(reach + 1) / sigma) ** 2)

@@ -193,6 +193,8 @@ def _foreground_voxel(rng: np.random.Generator, facts: CaseFacts) -> tuple[int, 
     label = choose_forced_class(rng, facts.class_voxels)
     if label is None:
         return None
-    first, last = np.searchsorted(facts.voxels[:, 0], (label, label + 1))
+    column = facts.voxels[:, 0]
+    # Of the column's own type: for another one numpy would first convert the column, all of it.
+    first, last = np.searchsorted(column, np.array((label, label + 1), dtype=column.dtype)).tolist()
     row = facts.voxels[first + int(rng.integers(last - first))]
-    return tuple(int(place) for place in row[1:])
+    return tuple(row[1:].tolist())

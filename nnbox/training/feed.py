@@ -47,7 +47,8 @@ def open_feed(job: TrainingJob, engine: Engine, pool: WorkerPool, plan: Sampling
         source = host_batches(pool, plan, span, device)
     else:
         kind = label_type(label.value for label in job.plan.labels)
-        source = device_batches(plan, Cases(plan, engine.residence, device, kind), device, kind, span)
+        cases = Cases(plan, engine.residence, device, kind)
+        source = device_batches(plan, cases, device, kind, span, kernels=engine.kernels)
     return Ahead(source, device, BATCHES_AHEAD) if device.type == "cuda" else source
 
 
@@ -69,9 +70,18 @@ def carried(batch: Batch, device: torch.device) -> DeviceBatch:
 
 
 def device_batches(
-    plan: SamplingPlan, cases: Cases, device: torch.device, labels: torch.dtype, span: tuple[int, int]
+    plan: SamplingPlan,
+    cases: Cases,
+    device: torch.device,
+    labels: torch.dtype,
+    span: tuple[int, int],
+    *,
+    kernels: bool = False,
 ) -> Generator[DeviceBatch]:
-    """Yield batches that are drawn here, gathered where the cases lie, and augmented on the device."""
+    """Yield batches that are drawn here, gathered where the cases lie, and augmented on the device.
+
+    See `nnbox.training.augment.augment_packed` for ``kernels``.
+    """
     draws = Draws(plan, cases.facts)
     cases.load()
     for index in range(*span):
@@ -92,7 +102,7 @@ def device_batches(
                 last = (place, case)
         with sampled(*last):
             packed = pack(samples, label_type=labels, pinned=device.type == "cuda")
-            image, found = augment_packed(packed.to(device), plan.augmentation.previous_labels)
+            image, found = augment_packed(packed.to(device), plan.augmentation.previous_labels, kernels=kernels)
         if plan.is_flat:
             image, found = image.squeeze(2), found.squeeze(1)
         yield DeviceBatch(image=image, labels=found)

@@ -22,6 +22,8 @@ NEVER_ASKED = frozenset({"cuda"})  # devices that the host does not wait for: ho
 
 def multiply_axes(volumes: Tensor, matrices: tuple[Tensor, ...]) -> Tensor:
     """Multiply every axis of (batch, channels, *space) with its matrix (batch, wanted, size)."""
+    if volumes.device.type != "cpu":
+        return multiply_axes_at_once(volumes, matrices)
     for axis, matrix in enumerate(matrices):
         before, after = volumes.shape[: axis + 2], volumes.shape[axis + 3 :]
         product = volumes.new_empty((*before, matrix.shape[1], *after))
@@ -36,7 +38,23 @@ def multiply_axes(volumes: Tensor, matrices: tuple[Tensor, ...]) -> Tensor:
     return volumes
 
 
-def read_moved(images: Tensor, labels: tuple[Tensor, ...], places: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
+def multiply_axes_at_once(volumes: Tensor, matrices: tuple[Tensor, ...]) -> Tensor:
+    """Do what `multiply_axes` does with one call per axis for the whole batch, which is less work for a card's host.
+
+    The last axis is multiplied and becomes the first, until all have been the last: no matrix is copied for each plane.
+    """
+    count, channels = volumes.shape[:2]
+    sizes = [channels]
+    product = volumes.flatten(1)
+    for matrix in reversed(matrices):
+        product = torch.bmm(matrix, product.view(count, -1, matrix.shape[2]).transpose(1, 2)).flatten(1)
+        sizes.insert(0, matrix.shape[1])
+    return product.view(count, *sizes).movedim(-1, 1).contiguous()
+
+
+def read_moved(
+    images: Tensor, labels: tuple[Tensor, ...], places: Tensor, sizes: Tensor, *, kernels: bool = False
+) -> tuple[Tensor, ...]:
     """Read images and label maps at the same places; 0 outside.
 
     Args:
@@ -45,10 +63,15 @@ def read_moved(images: Tensor, labels: tuple[Tensor, ...], places: Tensor, sizes
         labels: integer maps (batch, slices, *space), with the same margins.
         places: float32 (batch, axes, points), in voxels of the volumes without margins.
         sizes: float32 (batch, axes), sizes of the volumes without margins; what is beyond them is padding.
+        kernels: by Triton kernels, a launch for all samples, instead of torch calls.
 
     Returns:
         (batch, channels or slices, points) for images and for each of the label maps, of their types.
     """
+    if kernels:
+        from nnbox.training.reading_kernels import read_moved_by_kernels  # noqa: PLC0415 - Triton may not be there
+
+        return read_moved_by_kernels(images, labels, places, sizes)
     volumes = (images, *labels)
     found = tuple(volume.new_zeros((*volume.shape[:2], places.shape[2])) for volume in volumes)
     for sample in range(len(places)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from nnbox.records.augmentation import SampleAugmentation
 from nnbox.training.banded import gaussian_matrix, resampling_matrix, spline_matrix
 from nnbox.training.packed import Elastics, Moving, Packed
-from nnbox.training.windows import Window, moves, window
+from nnbox.training.windows import Window, moves, windows
 
 Voxels = NDArray[np.generic] | Tensor
 
@@ -54,13 +55,6 @@ class Placed:
         """The axes that the patch is moved along."""
         return tuple(axis for axis in range(3) if axis != self.slice_axis)
 
-    def window(self) -> Window:
-        """Return the window that the moved patch is read from."""
-        start, shape, size = (
-            [sizes[axis] for axis in self.axes] for sizes in (self.start, self.shape, self.case.labels.shape)
-        )
-        return window(self.augmentation, start, shape, size)
-
 
 def pack(samples: Sequence[Placed], *, label_type: torch.dtype = torch.int16, pinned: bool = False) -> Packed:
     """Gather a batch; all its samples have patches of one shape, moved along the same axes.
@@ -68,11 +62,11 @@ def pack(samples: Sequence[Placed], *, label_type: torch.dtype = torch.int16, pi
     Args:
         samples: what was drawn.
         label_type: of the batch's labels; one byte is enough for 127 of them.
-        pinned: put host arrays where a GPU can fetch them from by itself.
+        pinned: put voxels on the host where a GPU can fetch them from by itself.
     """
     first = samples[0]
-    windows = {row: sample.window() for row, sample in enumerate(samples) if moves(sample.augmentation)}
-    kinds = [{row: item for row, item in windows.items() if item.scaled_only is scaled} for scaled in (True, False)]
+    found = _windows(samples)
+    kinds = [{row: item for row, item in found.items() if item.scaled_only is scaled} for scaled in (True, False)]
     place = _Place(first.case, label_type, pinned=pinned)
     channels = first.case.image.shape[0]
     gammas = [
@@ -85,7 +79,7 @@ def pack(samples: Sequence[Placed], *, label_type: torch.dtype = torch.int16, pi
     for row, sample in enumerate(samples):
         if sample.augmentation.mirror_axes:
             mirrored.setdefault(sample.augmentation.mirror_axes, []).append(row)
-    image, labels, previous = _cut(samples, place)
+    image, labels, previous = place.gathered(_still(samples), len(samples), first.shape)
     return Packed(
         image=image,
         labels=labels,
@@ -93,41 +87,100 @@ def pack(samples: Sequence[Placed], *, label_type: torch.dtype = torch.int16, pi
         slice_axis=first.slice_axis,
         moving=tuple(_pack_moving(samples, kind, place) for kind in kinds if kind),
         augmentations=tuple(sample.augmentation for sample in samples),
-        gamma_rows=place.numbers([row for row, _ in gammas], torch.int64),
-        gammas=place.numbers([gamma for _, gamma in gammas], torch.float32),
-        mirrored=tuple((axes, place.numbers(rows, torch.int64)) for axes, rows in sorted(mirrored.items())),
+        gamma_rows=_numbers([row for row, _ in gammas], np.int64),
+        gammas=_numbers([gamma for _, gamma in gammas], np.float32),
+        mirrored=tuple((axes, _numbers(rows, np.int64)) for axes, rows in sorted(mirrored.items())),
     )
 
 
+def _windows(samples: Sequence[Placed]) -> dict[int, Window]:
+    """Return the windows that patches are read from, by their row; patches that stay in place have none."""
+    moving = {row: sample for row, sample in enumerate(samples) if moves(sample.augmentation)}
+    if not moving:
+        return {}
+    axes = samples[0].axes
+    found = windows(
+        [sample.augmentation for sample in moving.values()],
+        [[sample.start[axis] for axis in axes] for sample in moving.values()],
+        [samples[0].shape[axis] for axis in axes],
+        [[sample.case.labels.shape[axis] for axis in axes] for sample in moving.values()],
+    )
+    return dict(zip(moving, found, strict=True))
+
+
+def _numbers(values: object, kind: type[np.generic]) -> Tensor:
+    """Return a small host tensor of numbers; `Packed.to` takes all of them to a device at once."""
+    return torch.from_numpy(np.asarray(values, dtype=kind))
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Voxels of a case and where in a batch they belong.
+
+    Attributes:
+        case: the arrays.
+        source: (z, y, x).
+        row: of the batch.
+        target: ranges of the batch's axes; an axis of one slice may be given by an index.
+        slice_axis: axis of the case that comes first in the batch; None leaves them in order.
+    """
+
+    case: CaseVoxels
+    source: tuple[slice, ...]
+    row: int
+    target: tuple[int | slice, ...]
+    slice_axis: int | None = None
+
+    @property
+    def voxels(self) -> int:
+        """How many."""
+        return prod(extent.stop - extent.start for extent in self.source)
+
+
 class _Place:
-    """Where a batch's arrays are made: beside cases that lie on a device, else on the host."""
+    """Where a batch's voxels are gathered: beside cases that lie on a device, else on the host."""
 
     def __init__(self, case: CaseVoxels, label_type: torch.dtype, *, pinned: bool) -> None:
-        self.label_type = label_type
+        self._label_type, self._channels = label_type, case.image.shape[0]
+        self._previous = case.previous is not None
         on_device = isinstance(case.image, Tensor)
         self._device = case.image.device if isinstance(case.image, Tensor) else torch.device("cpu")
         self._pinned = pinned and not on_device
-        self._numbers_pinned = pinned
 
-    def voxels(self, shape: Sequence[int], kind: torch.dtype) -> Tensor:
-        """Return an array whose values are still to be written."""
-        return torch.empty(tuple(shape), dtype=kind, device=self._device, pin_memory=self._pinned)
+    def gathered(
+        self, parts: Sequence[_Part], count: int, shape: tuple[int, ...]
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return image (count, channel, *shape), labels and previous labels (count, *shape) made of parts.
 
-    def numbers(self, values: object, kind: torch.dtype) -> Tensor:
-        """Return a small host tensor of numbers."""
-        found = torch.as_tensor(np.asarray(values)).to(kind)
-        return found.pin_memory() if self._numbers_pinned else found
+        In rows with a part what lies outside of it is 0; other rows are still to be written.
+        """
+        blank = any(part.voxels < prod(shape) for part in parts)
+        image = self._array((count, self._channels, *shape), torch.float32, blank=blank)
+        labels = self._array((count, *shape), self._label_type, blank=blank)
+        previous = self._array((count, *shape), torch.uint8, blank=blank) if self._previous else None
+        for part in parts:
+            _put(image, (part.row, slice(None), *part.target), part.case.image, part)
+            _put(labels, (part.row, *part.target), part.case.labels, part)
+            if previous is not None and part.case.previous is not None:
+                _put(previous, (part.row, *part.target), part.case.previous, part)
+        return image, labels, previous
+
+    def _array(self, shape: tuple[int, ...], kind: torch.dtype, *, blank: bool) -> Tensor:
+        """Return an array whose values are still to be written; blanking all of it takes one call."""
+        found = torch.empty(shape, dtype=kind, device=self._device, pin_memory=self._pinned)
+        return found.zero_() if blank else found
 
 
-def _put(target: Tensor, at: tuple[slice, ...], source: Voxels) -> None:
-    """Copy voxels to the last axes of a target; the rest of it becomes 0."""
-    part = target[(slice(None),) * (target.ndim - len(at)) + at]
-    if part.numel() < target.numel():
-        target.zero_()
+def _put(target: Tensor, at: tuple[int | slice, ...], case: Voxels, part: _Part) -> None:
+    """Copy a part of a case's array, whose axes may begin with channels."""
+    into, channels = target[at], case.ndim - 3
+    source = case[(slice(None),) * channels + part.source]
     if isinstance(source, Tensor):
-        part.copy_(source)
+        into.copy_(source if part.slice_axis is None else source.movedim(channels + part.slice_axis, channels))
     else:
-        part.numpy()[...] = source
+        into.numpy()[...] = (
+            source if part.slice_axis is None else np.moveaxis(source, channels + part.slice_axis, channels)
+        )
 
 
 def _overlap(start: int, size: int, end: int) -> tuple[slice, slice]:
@@ -136,79 +189,52 @@ def _overlap(start: int, size: int, end: int) -> tuple[slice, slice]:
     return slice(first, last), slice(first - start, last - start)
 
 
-def _cut(samples: Sequence[Placed], place: _Place) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Make the batch's image, labels and previous labels, and cut the patches that stay in place."""
-    case, shape, count = samples[0].case, samples[0].shape, len(samples)
-    image = place.voxels((count, case.image.shape[0], *shape), torch.float32)
-    labels = place.voxels((count, *shape), place.label_type)
-    previous = None if case.previous is None else place.voxels((count, *shape), torch.uint8)
+def _still(samples: Sequence[Placed]) -> list[_Part]:
+    """Return the parts of patches that stay in place."""
+    parts = []
     for row, sample in enumerate(samples):
-        if moves(sample.augmentation):
-            continue
-        own = sample.case
-        cuts = [_overlap(*extent) for extent in zip(sample.start, sample.shape, own.labels.shape, strict=True)]
-        source, target = tuple(cut[0] for cut in cuts), tuple(cut[1] for cut in cuts)
-        _put(image[row], target, own.image[(slice(None), *source)])
-        _put(labels[row], target, own.labels[source])
-        if previous is not None and own.previous is not None:
-            _put(previous[row], target, own.previous[source])
-    return image, labels, previous
+        if not moves(sample.augmentation):
+            extents = zip(sample.start, sample.shape, sample.case.labels.shape, strict=True)
+            source, target = zip(*(_overlap(*extent) for extent in extents), strict=True)
+            parts.append(_Part(sample.case, source, row, target))
+    return parts
 
 
 def _pack_moving(samples: Sequence[Placed], kind: dict[int, Window], place: _Place) -> Moving:
-    rows, windows = list(kind), list(kind.values())
+    rows, boxes = list(kind), list(kind.values())
     one = samples[rows[0]]
-    common = tuple(max(sizes) for sizes in zip(*(item.size for item in windows), strict=True))
+    common = tuple(max(sizes) for sizes in zip(*(item.size for item in boxes), strict=True))
     slices = 1 if one.slice_axis is None else one.shape[one.slice_axis]
-    channels = one.case.image.shape[0]
-    image = place.voxels((len(rows), channels, slices, *common), torch.float32)
-    labels = place.voxels((len(rows), slices, *common), place.label_type)
-    previous = None if one.case.previous is None else place.voxels((len(rows), slices, *common), torch.uint8)
-    for index, (row, item) in enumerate(zip(rows, windows, strict=True)):
-        case = samples[row].case
-        source, inside = _window_cut(samples[row], item)
-        target: tuple[slice, ...] = (inside, *(slice(0, size) for size in item.size))
-        _put(image[index], target, _slices_first(case.image[(slice(None), *source)], one.slice_axis))
-        _put(labels[index], target, _slices_first(case.labels[source], one.slice_axis))
-        if previous is not None and case.previous is not None:
-            _put(previous[index], target, _slices_first(case.previous[source], one.slice_axis))
+    parts = [_part(samples[row], item, index) for index, (row, item) in enumerate(kind.items())]
+    image, labels, previous = place.gathered(parts, len(rows), (slices, *common))
     return Moving(
-        rows=place.numbers(rows, torch.int64),
-        scaled_only=windows[0].scaled_only,
+        rows=_numbers(rows, np.int64),
+        scaled_only=boxes[0].scaled_only,
         image=image.flatten(1, 2),
         labels=labels,
         previous=previous,
         filters=tuple(
-            place.numbers(_padded([_filter(item, axis, one.shape[one.axes[axis]]) for item in windows]), torch.float32)
+            _numbers(_padded([_filter(item, axis, one.shape[one.axes[axis]]) for item in boxes]), np.float32)
             for axis in range(len(common))
         ),
-        linear=place.numbers([item.linear for item in windows], torch.float32),
-        centres=place.numbers([item.centre for item in windows], torch.float32),
-        sizes=place.numbers([item.size for item in windows], torch.float32),
-        elastics=_pack_elastics([samples[row] for row in rows], place),
+        linear=_numbers([item.linear for item in boxes], np.float32),
+        centres=_numbers([item.centre for item in boxes], np.float32),
+        sizes=_numbers([item.size for item in boxes], np.float32),
+        elastics=_pack_elastics([samples[row] for row in rows]),
     )
 
 
-def _window_cut(sample: Placed, item: Window) -> tuple[tuple[slice, ...], slice]:
-    """Return the window's voxels in the case, and which of the patch's slices the case has."""
+def _part(sample: Placed, item: Window, row: int) -> _Part:
+    """Return the window's voxels in the case, and of its slices those that the case has."""
     cut: dict[int, slice] = {
         axis: slice(low, low + size) for axis, low, size in zip(sample.axes, item.low, item.size, strict=True)
     }
-    inside = slice(0, 1)
+    inside: int | slice = 0
     if sample.slice_axis is not None:
         axis = sample.slice_axis
         cut[axis], inside = _overlap(sample.start[axis], sample.shape[axis], sample.case.labels.shape[axis])
-    return tuple(cut[axis] for axis in range(3)), inside
-
-
-def _slices_first(array: Voxels, slice_axis: int | None) -> Voxels:
-    """Return (…, slices, *plane), or (…, 1, z, y, x) where there are none."""
-    spatial = array.ndim - 3
-    if slice_axis is None:
-        return array[(slice(None),) * spatial + (None,)]
-    if isinstance(array, Tensor):
-        return array.movedim(spatial + slice_axis, spatial)
-    return np.moveaxis(array, spatial + slice_axis, spatial)
+    target = (inside, *(slice(0, size) for size in item.size))
+    return _Part(sample.case, tuple(cut[axis] for axis in range(3)), row, target, sample.slice_axis)
 
 
 def _filter(item: Window, axis: int, size: int) -> NDArray[np.float32]:
@@ -227,17 +253,17 @@ def _padded(matrices: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     return found
 
 
-def _pack_elastics(samples: list[Placed], place: _Place) -> Elastics | None:
+def _pack_elastics(samples: list[Placed]) -> Elastics | None:
     drawn = [(row, elastic) for row, item in enumerate(samples) if (elastic := item.augmentation.elastic) is not None]
     if not drawn:
         return None
     sizes = [samples[0].shape[axis] for axis in samples[0].axes]
     return Elastics(
-        rows=place.numbers([row for row, _ in drawn], torch.int64),
+        rows=_numbers([row for row, _ in drawn], np.int64),
         seeds=tuple(elastic.noise_seed for _, elastic in drawn),
-        alphas=place.numbers([elastic.alpha for _, elastic in drawn], torch.float32),
+        alphas=_numbers([elastic.alpha for _, elastic in drawn], np.float32),
         smoothing=tuple(
-            place.numbers(np.stack([gaussian_matrix(size, elastic.sigma) for _, elastic in drawn]), torch.float32)
+            _numbers(np.stack([gaussian_matrix(size, elastic.sigma) for _, elastic in drawn]), np.float32)
             for size in sizes
         ),
     )

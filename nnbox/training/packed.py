@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nnbox.records.augmentation import SampleAugmentation
+
+ALIGNED_BYTES = 256  # as a card's own memory is: products of matrices are quick on what begins there
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,17 +20,56 @@ class _Tensors:
     """A record of tensors that goes to a device as a whole."""
 
     def to(self, device: torch.device) -> Self:
-        """Return the record with its tensors on a device; pinned ones travel without being waited for."""
-        return replace(self, **{field.name: _moved(getattr(self, field.name), device) for field in fields(self)})
+        """Return the record with its tensors on a device, which is not waited for.
+
+        Pinned tensors travel one by one. The others are small, and go together: a copy costs more than its bytes.
+        """
+        if device.type == "cpu":
+            return self
+        small = [tensor for tensor in _tensors(self) if tensor.device.type == "cpu" and not tensor.is_pinned()]
+        there = dict(zip(map(id, small), carried_together(small, device), strict=True))
+        return replace(self, **{one.name: _moved(getattr(self, one.name), device, there) for one in fields(self)})
 
 
-def _moved(value: object, device: torch.device) -> object:
+def carried_together(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """Return contiguous host tensors on a device, parts of one that is copied at once."""
+    starts, end = [], 0
+    for tensor in tensors:
+        starts.append(end)
+        end += -(-tensor.nbytes // ALIGNED_BYTES) * ALIGNED_BYTES
+    if not end:
+        return [tensor.to(device) for tensor in tensors]
+    whole = torch.empty(end, dtype=torch.uint8, pin_memory=device.type == "cuda")
+    written = whole.numpy()
+    for start, tensor in zip(starts, tensors, strict=True):
+        written[start : start + tensor.nbytes] = tensor.numpy().reshape(-1).view(np.uint8)
+    there = whole.to(device, non_blocking=True)
+    typed = {kind: there.view(kind) for kind in {tensor.dtype for tensor in tensors}}
+    return [
+        typed[tensor.dtype].as_strided(tensor.shape, tensor.stride(), start // tensor.itemsize)
+        for start, tensor in zip(starts, tensors, strict=True)
+    ]
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
+        yield value
+    elif isinstance(value, _Tensors):
+        for field in fields(value):
+            yield from _tensors(getattr(value, field.name))
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from _tensors(part)
+
+
+def _moved(value: object, device: torch.device, there: Mapping[int, Tensor]) -> object:
+    """Return a value with its tensors on a device; ``there`` are those that are already, by the id of the original."""
+    if isinstance(value, Tensor):
+        return there[id(value)] if id(value) in there else value.to(device, non_blocking=True)
     if isinstance(value, _Tensors):
-        return value.to(device)
+        return replace(value, **{one.name: _moved(getattr(value, one.name), device, there) for one in fields(value)})
     if isinstance(value, tuple):
-        return tuple(_moved(part, device) for part in value)
+        return tuple(_moved(part, device, there) for part in value)
     return value
 
 

@@ -21,16 +21,23 @@ def linear_part(augmentation: SampleAugmentation, axes: int) -> NDArray[np.float
 
     What `nnbox.training.apply` asks of batchgenerators, in its order of axes; a device needs no such library.
     """
-    matrix = np.eye(axes)
+    found: NDArray[np.float64] = _linear_parts((augmentation,), axes)[0]
+    return found
+
+
+def _linear_parts(augmentations: Sequence[SampleAugmentation], axes: int) -> NDArray[np.float64]:
     planes = ((0, 1),) if axes == 2 else ((1, 2), (2, 0), (0, 1))
-    angles_rad = augmentation.angles_rad or (0.0,) * len(planes)
-    for (first, second), angle in zip(planes, angles_rad, strict=True):
-        turn = np.eye(axes)
-        turn[first, first] = turn[second, second] = np.cos(angle)
-        turn[first, second], turn[second, first] = -np.sin(angle), np.sin(angle)
-        matrix = matrix @ turn
-    scaled: NDArray[np.float64] = matrix.T * (1.0 if augmentation.scale is None else augmentation.scale)
-    return scaled
+    angles_rad = np.array([item.angles_rad or (0.0,) * len(planes) for item in augmentations])
+    matrices = np.eye(axes)
+    turns = np.empty((len(planes), len(augmentations), axes, axes))
+    turns[:] = matrices
+    for turn, (first, second), cos, sin in zip(turns, planes, np.cos(angles_rad).T, np.sin(angles_rad).T, strict=True):
+        turn[:, first, first] = turn[:, second, second] = cos
+        turn[:, first, second], turn[:, second, first] = -sin, sin
+        matrices = matrices @ turn
+    scales = np.array([1.0 if item.scale is None else item.scale for item in augmentations])
+    found: NDArray[np.float64] = matrices.transpose(0, 2, 1) * scales[:, None, None]
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,27 +67,44 @@ def moves(augmentation: SampleAugmentation) -> bool:
 def window(
     augmentation: SampleAugmentation, start: Sequence[int], shape: Sequence[int], case_shape: Sequence[int]
 ) -> Window:
-    """Choose the window of a moved patch.
+    """Choose the window of one moved patch; see `windows`."""
+    return windows((augmentation,), (start,), shape, (case_shape,))[0]
+
+
+def windows(
+    augmentations: Sequence[SampleAugmentation],
+    starts: Sequence[Sequence[int]],
+    shape: Sequence[int],
+    case_shapes: Sequence[Sequence[int]],
+) -> list[Window]:
+    """Choose the windows of moved patches, at least one; all at once, for numpy's price is per call.
 
     Args:
-        augmentation: what was drawn.
-        start: first voxel of the patch, on the axes that it is moved along.
-        shape: of the patch, on the same axes.
-        case_shape: of the case, on the same axes.
+        augmentations: what was drawn.
+        starts: first voxels of the patches, on the axes that they are moved along.
+        shape: of every patch, on the same axes.
+        case_shapes: of the cases, on the same axes.
     """
     axes = len(shape)
-    linear = linear_part(augmentation, axes)
+    linear = _linear_parts(augmentations, axes)
     half = (np.array(shape) - 1) / 2
-    reach = np.abs(linear) @ (half + largest_offset(augmentation.elastic, axes))
-    centre = np.array(start) + half
-    last = np.array(case_shape) - 1
-    low = np.clip(np.floor(centre - reach) - REACH_VOX, 0, last).astype(int)
-    high = np.clip(np.ceil(centre + reach) + REACH_VOX, 0, last).astype(int)
-    size = tuple(int(extent) for extent in high - low + 1)
-    only = augmentation.elastic is None and augmentation.angles_rad is None
-    return Window(
-        low=tuple(int(place) for place in low), size=size, linear=linear, centre=centre - low, scaled_only=only
-    )
+    offsets = np.array([largest_offset(item.elastic, axes) for item in augmentations])
+    reach = (np.abs(linear) @ (half + offsets[:, None])[..., None])[..., 0]
+    centres = np.array(starts) + half
+    last = np.array(case_shapes) - 1
+    low = np.clip(np.floor(centres - reach) - REACH_VOX, 0, last).astype(int)
+    high = np.clip(np.ceil(centres + reach) + REACH_VOX, 0, last).astype(int)
+    sizes = high - low + 1
+    return [
+        Window(
+            low=tuple(low[index].tolist()),
+            size=tuple(sizes[index].tolist()),
+            linear=linear[index],
+            centre=centres[index] - low[index],
+            scaled_only=item.elastic is None and item.angles_rad is None,
+        )
+        for index, item in enumerate(augmentations)
+    ]
 
 
 def largest_offset(elastic: Elastic | None, axes: int) -> float:

@@ -118,6 +118,23 @@ def test_the_card_augments_as_the_cpu_does(unit):
     assert equal >= 0.9999 * voxels
 
 
+@pytest.mark.parametrize("changes", [{}, {"dummy_2d_augmentation": True, "dummy_2d_axis": 0}], ids=["3d", "slices"])
+def test_patches_are_read_alike_by_kernels_and_by_torch(unit, card, changes):
+    job = unit()
+    job = dataclasses.replace(job, configuration=dataclasses.replace(job.configuration, **changes))
+    plan, differing, voxels = sampling_plan(job), 0, 0
+    made = [
+        device_batches(
+            plan, Cases(plan, Residence.DEVICE, card, torch.int8), card, torch.int8, (0, 30), kernels=kernels
+        )
+        for kernels in (False, True)
+    ]
+    for one, other in zip(*made, strict=True):
+        torch.testing.assert_close(one.image, other.image, atol=2e-4, rtol=0)
+        differing, voxels = differing + int((one.labels != other.labels).sum()), voxels + one.labels.numel()
+    assert differing <= 1e-5 * voxels
+
+
 @pytest.mark.parametrize("residence", list(Residence))
 def test_where_cases_lie_changes_no_bit(unit, card, residence):
     job = unit()
@@ -135,7 +152,7 @@ def test_the_thread_that_is_ahead_gives_whole_batches(unit, card):
     job = unit()
     plan, engine = sampling_plan(job), settle_engine(job)
     kind = label_type(label.value for label in job.plan.labels)
-    straight = device_batches(plan, Cases(plan, Residence.DEVICE, card, kind), card, kind, (0, 12))
+    straight = device_batches(plan, Cases(plan, Residence.DEVICE, card, kind), card, kind, (0, 12), kernels=True)
     with WorkerPool(0) as pool:
         ahead = list(open_feed(job, engine, pool, plan, (0, 12)))
     for one, other in zip(straight, ahead, strict=True):

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from nnbox.network.joining import joined
 from nnbox.network.normact import normalized_rectified
 from nnbox.network.pieces import channels_last
 from nnbox.network.trial import kernels_refused
@@ -64,7 +65,8 @@ def test_the_kernels_run_here_in_every_precision(precision):
 
 @pytest.mark.parametrize("classes", [2, 3, 15])
 @pytest.mark.parametrize("batch_dice", [False, True])
-def test_the_loss_and_its_gradient_are_the_plain_formulas(card, classes, batch_dice):
+@pytest.mark.parametrize("kernels", [False, True])
+def test_the_loss_and_its_gradient_are_the_plain_formulas(card, classes, batch_dice, kernels):
     random = torch.Generator().manual_seed(classes)
     logits = 3 * torch.randn((2, classes, 9, 10, 11), generator=random, dtype=torch.float64)
     labels = torch.randint(-1, classes, (2, 9, 10, 11), generator=random)
@@ -83,7 +85,22 @@ def test_the_loss_and_its_gradient_are_the_plain_formulas(card, classes, batch_d
     loss, gradient = differentiated(
         (logits.float().to(card),),
         torch.tensor(1.0, device=card),
-        lambda x: segmentation_loss(x, there, batch_dice=batch_dice),
+        lambda x: segmentation_loss(x, there, batch_dice=batch_dice, kernels=kernels),
     )
     assert float(loss) == pytest.approx(float(expected), abs=1e-5)
     torch.testing.assert_close(gradient.cpu().double(), wanted, atol=1e-7, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 3, 7, 5), (1, 40, 9, 11), (2, 32, 64, 48, 40)])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float16])
+def test_joining_is_concatenation(card, shape, kind):
+    skip, below = (torch.randn(shape, device=card).to(kind) for _ in range(2))
+    outer = torch.randn((shape[0], 2 * shape[1], *shape[2:]), device=card).to(kind)
+    results = []
+    for kernels in (False, True):
+        inputs = [array.movedim(1, -1).contiguous().movedim(-1, 1).requires_grad_() for array in (skip, below)]
+        found = joined(*inputs, kernels=kernels)
+        found.backward(outer)
+        results.append((found.detach(), *(array.grad for array in inputs)))
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(one, other)

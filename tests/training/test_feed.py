@@ -196,7 +196,9 @@ def test_an_interrupted_training_with_augmentation_on_the_device_ends_with_the_s
     whole = train_fold(dataclasses.replace(job, engine=engine), report=silent)
     if thread:
         original = feed_module.device_batches
-        monkeypatch.setattr(feed_module, "device_batches", lambda *given: Ahead(original(*given), CPU, 3))
+        monkeypatch.setattr(
+            feed_module, "device_batches", lambda *given, **named: Ahead(original(*given, **named), CPU, 3)
+        )
     parted = dataclasses.replace(job, engine=engine, folder=tmp_path / "parted", workers=2)
     with pytest.raises(InterruptionError):
         train_fold(parted, report=interrupt_after(2))
