@@ -56,6 +56,7 @@ _DOORS = {
     "triton": {
         "network/joining_kernels.py",
         "network/kernels.py",
+        "network/stem_kernels.py",
         "training/loss_kernels.py",
         "training/reading_kernels.py",
     },

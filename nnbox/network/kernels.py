@@ -18,11 +18,11 @@ from torch import Tensor
 
 from nnbox.network.pieces import channels_last, rows
 
-TILE_VALUES = 4096
+FORWARD_TILE_VALUES, BACKWARD_TILE_VALUES = 2048, 4096  # on an H200 each is quicker than the other's
 MOST_FEATURES = 64
 MOST_SHARES = 512
 SHARE_TILES = 4
-JOINED = 64
+JOINED = 128
 WARPS = 4
 
 
@@ -196,7 +196,7 @@ def forward(
         scale_shift: float32 (features,) each.
         constants: epsilon of the normalisation and slope of the rectifier.
     """
-    cut = _Cut(maps)
+    cut = _Cut(maps, FORWARD_TILE_VALUES)
     parts = maps.new_empty((cut.samples, cut.shares, 3, cut.features), dtype=torch.float32)
     mean = maps.new_empty((cut.samples, cut.features), dtype=torch.float32)
     inverse_sd = torch.empty_like(mean)
@@ -213,7 +213,7 @@ def backward(
     outer: Tensor, maps: Tensor, scale_shift: tuple[Tensor, Tensor], moments: tuple[Tensor, ...], slope: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of maps, scale and shift; ``outer`` has the memory order of ``maps``."""
-    cut = _Cut(maps)
+    cut = _Cut(maps, BACKWARD_TILE_VALUES)
     parts = maps.new_empty((cut.samples, cut.shares, 2, cut.features), dtype=torch.float32)
     sums = maps.new_empty((cut.samples, 2, cut.features), dtype=torch.float32)
     gradient = torch.empty_like(maps)
@@ -230,13 +230,13 @@ def backward(
 class _Cut:
     """How arrays of one shape and memory order are cut into tiles and shares."""
 
-    def __init__(self, maps: Tensor) -> None:
+    def __init__(self, maps: Tensor, tile_values: int) -> None:
         view = rows(maps)
         self.samples, self.voxels, self.features = view.shape
         self.steps = view.stride()
         last = channels_last(maps)
         self.tile_features = min(MOST_FEATURES, triton.next_power_of_2(self.features)) if last else 1
-        self.tile_voxels = TILE_VALUES // self.tile_features
+        self.tile_voxels = tile_values // self.tile_features
         self.shares = max(1, min(MOST_SHARES, triton.cdiv(self.voxels, self.tile_voxels * SHARE_TILES)))
         self.share_voxels = triton.cdiv(self.voxels, self.shares)
         groups = triton.cdiv(self.features, self.tile_features)

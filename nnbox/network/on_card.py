@@ -2,8 +2,8 @@
 
 What differs from `nnbox.network.unet.UNet.forward`: in 16 bits the convolutions' weights are narrowed once instead of
 at every call, features lie side by side and are rounded up to a multiple of eight (`nnbox.network.widened`), and
-normalisation and rectifier are one operation (`nnbox.network.normact`). In float32 nothing differs, and float32 means
-float32: cuDNN may not use TF32, as torch would let it.
+normalisation and rectifier are one operation (`nnbox.network.normact`). In float32 none of that differs, and float32
+means float32: cuDNN may not use TF32, as torch would let it. Tiles of one shape replay one recording of the pass.
 Source: own (arithmetic); the network is that of 2018 §2.1.
 """
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nnbox.network.precision import half_type
+from nnbox.network.replayed import Replayed
 from nnbox.network.trial import kernels_refused
 from nnbox.network.unet import ConvBlock, UNet, choose_norm_kind
 from nnbox.network.widened import Widening
@@ -30,34 +31,37 @@ class CardForward:
     """
 
     def __init__(self, network: UNet, device: torch.device, precision: Precision) -> None:
-        kind, topology = half_type(precision), network.topology
-        self._widening: Widening | None = None
+        self._kind = half_type(precision)
+        self._format = torch.contiguous_format
         self._network = network
-        if kind is not None:
-            self._kind, self._widening = kind, Widening(topology)
-            self._format = torch.channels_last_3d if topology.dimension == 3 else torch.channels_last
-            self._network = self._narrowed(network, self._widening)
+        if self._kind is not None:
+            self._format = torch.channels_last_3d if network.topology.dimension == 3 else torch.channels_last
+            self._network = _narrowed(network, self._kind).to(memory_format=self._format)  # type: ignore[call-overload]
             runs = kernels_refused(str(device), precision) is None
             choose_norm_kind(self._network, NormKind.TRITON if runs else NormKind.TWIN)
             self._network.kernels = runs
         self._network.eval()
+        self._replayed = Replayed(self._answer)
 
     def probabilities(self, batch: Tensor) -> Tensor:
         """Map (batch, channels, *patch) to class probabilities, float32 (batch, classes, *patch)."""
-        maps = batch if self._widening is None else self._widening.image(batch, self._kind, self._format)
+        return self._replayed(batch)
+
+    def _answer(self, batch: Tensor) -> Tensor:
+        exact = self._kind is None
+        maps = batch.to(self._kind or torch.float32, memory_format=self._format)
         # Algorithms are not tried out against each other: the same case would get other bits from one run to the next.
-        with torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=False, allow_tf32=self._widening is not None
-        ):
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=False, allow_tf32=not exact):
             logits = self._network(maps)
         return torch.softmax(logits.float(), dim=1)
 
-    def _narrowed(self, network: UNet, widening: Widening) -> UNet:
-        """Return a widened copy whose convolutions have 16-bit weights; scales and shifts stay float32."""
-        wide = widening.network(network.state_dict()).requires_grad_(requires_grad=False)
-        for module in wide.modules():
-            if isinstance(module, ConvBlock):
-                module.conv.to(self._kind)
-        wide.up.to(self._kind)
-        wide.head.to(self._kind)
-        return wide.to(memory_format=self._format)  # type: ignore[call-overload,no-any-return]
+
+def _narrowed(network: UNet, kind: torch.dtype) -> UNet:
+    """Return a widened copy whose convolutions have 16-bit weights; scales and shifts stay float32."""
+    wide = Widening(network.topology).network(network.state_dict()).requires_grad_(requires_grad=False)
+    for module in wide.modules():
+        if isinstance(module, ConvBlock):
+            module.conv.to(kind)
+    wide.up.to(kind)
+    wide.head.to(kind)
+    return wide

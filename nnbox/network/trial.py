@@ -7,11 +7,13 @@ from contextlib import nullcontext
 from functools import lru_cache
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from nnbox.network.joining import joined
 from nnbox.network.normact import normalized_rectified
 from nnbox.network.precision import half_type
+from nnbox.network.stem import convolved
 from nnbox.records.engine import NormKind
 from nnbox.records.precision import Precision
 
@@ -52,12 +54,23 @@ def _difference(one: Tensor, other: Tensor) -> float:
 
 
 def _step(device: str, kind: NormKind, half: torch.dtype | None) -> tuple[Tensor, ...]:
-    """Return value and gradients of one pass over channels-last maps, normalised and joined with what they were."""
+    """Return value and gradients of one pass: maps (in 16 bits with a convolution added), normalised, joined."""
     random = torch.Generator().manual_seed(0)
     maps = torch.randn(_SHAPE, generator=random).to(device, half, memory_format=torch.channels_last_3d)
     scale, shift = (torch.rand(_SHAPE[1], generator=random).to(device) for _ in range(2))
     inputs = [array.detach().requires_grad_() for array in (maps, scale, shift)]
+    if half is not None:
+        inputs.append(torch.randn((_SHAPE[1], 1, 3, 3, 3), generator=random).to(device).requires_grad_())
+        inputs[0] = inputs[0] + _stem(inputs[-1], kind, half, random)
     maps = normalized_rectified(inputs[0], (inputs[1], inputs[2]), _CONSTANTS, kind)
     result = joined(maps, inputs[0], kernels=kind is NormKind.TRITON)
     gradients = torch.autograd.grad(result.float().square().sum(), inputs)
     return result.detach(), *gradients
+
+
+def _stem(weight: Tensor, kind: NormKind, half: torch.dtype, random: torch.Generator) -> Tensor:
+    """Return the convolution of a 16-bit image."""
+    image = torch.randn((_SHAPE[0], 1, *_SHAPE[2:]), generator=random).to(weight.device, half)
+    if kind is NormKind.TRITON:
+        return convolved(image, weight)
+    return F.conv3d(image.float(), weight.to(half).float(), padding=1).to(half)

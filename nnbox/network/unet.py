@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from nnbox.network.joining import joined
 from nnbox.network.normact import normalized_rectified
+from nnbox.network.stem import convolved, is_stem
 from nnbox.randomness import generator
 from nnbox.records.engine import NormKind
 from nnbox.records.plan import Topology
@@ -175,6 +176,8 @@ def _convolution(
 
 
 def _without_bias(conv: nn.Module, maps: Tensor) -> Tensor:
+    if is_stem(conv, maps):
+        return convolved(maps, conv.weight)  # type: ignore[arg-type]
     if isinstance(conv, nn.Conv2d):
         return F.conv2d(maps, conv.weight, None, conv.stride, conv.padding)
     assert isinstance(conv, nn.Conv3d)

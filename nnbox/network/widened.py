@@ -1,9 +1,9 @@
 """Networks with more features than planned, all of them 0: a GPU's 16-bit convolutions want multiples of eight.
 
 A voxel's features lie side by side; 30 of them in 16 bits are no multiple of the 16 bytes that a card reads at a time,
-and cuDNN then takes far slower kernels. A widened network has features, and channels of its image, rounded up. Weights
-from and to the added ones are 0, and so are their scales and shifts; every map of them is 0 and sends no gradient to
-any weight of theirs, so that an optimiser leaves them 0. The rest is the planned network, number by number. Source: own
+and cuDNN then takes far slower kernels. A widened network has features rounded up. Weights from and to the added ones
+are 0, and so are their scales and shifts; every map of them is 0 and sends no gradient to any weight of theirs, so that
+an optimiser leaves them 0. What is left is the planned network, number by number. Source: own
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from nnbox.network.unet import UNet
@@ -25,9 +24,8 @@ _Slices = tuple[slice, ...]
 
 
 def widened_topology(topology: Topology) -> Topology:
-    """Return the topology with image channels and every level's features rounded up; classes stay."""
-    features = tuple(_rounded_up(count) for count in topology.features)
-    return replace(topology, features=features, input_channels=_rounded_up(topology.input_channels))
+    """Return the topology with every level's features rounded up; image channels and classes stay."""
+    return replace(topology, features=tuple(-(-count // MULTIPLE) * MULTIPLE for count in topology.features))
 
 
 def is_narrow(topology: Topology) -> bool:
@@ -69,13 +67,6 @@ class Widening:
         network.load_state_dict({name: self.widened(name, values) for name, values in weights.items()}, assign=True)
         return network
 
-    def image(self, image: Tensor, kind: torch.dtype, layout: torch.memory_format) -> Tensor:
-        """Return (batch, channels, *patch) images with channels of zeros added, in a type and memory order."""
-        shape = (image.shape[0], self.topology.input_channels, *image.shape[2:])
-        wide = torch.empty(shape, dtype=kind, device=image.device, memory_format=layout).zero_()
-        wide[:, : image.shape[1]] = image
-        return wide
-
     def _parts(self, name: str) -> list[tuple[_Slices, _Slices]]:
         """Return which slices of a planned array lie where in the widened one."""
         planned, wide = self._planned[name], self._wide[name]
@@ -86,10 +77,6 @@ class Widening:
         return [
             (_on_axis_1(whole, first, half), _on_axis_1(whole, at, half)) for first, at in ((0, 0), (half, wide_half))
         ]
-
-
-def _rounded_up(count: int) -> int:
-    return -(-count // MULTIPLE) * MULTIPLE
 
 
 def _on_axis_1(whole: _Slices, first: int, size: int) -> _Slices:

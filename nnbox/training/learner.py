@@ -12,7 +12,7 @@ from nnbox.network.precision import autocast, half_type
 from nnbox.network.unet import build_network, choose_norm_kind
 from nnbox.network.widened import Widening
 from nnbox.randomness import generator
-from nnbox.records.engine import Engine
+from nnbox.records.engine import Engine, NormKind
 from nnbox.records.precision import Precision
 from nnbox.training.checkpoint import LossScaling
 from nnbox.training.engine import settle_engine
@@ -181,10 +181,9 @@ class Learner:
         return self._laid_out(found.image), found.labels
 
     def _laid_out(self, image: Tensor) -> Tensor:
-        """Return an image in the memory order of the network's maps; of a widened network's, in their type as well."""
-        if self._widening is None:
-            return image.contiguous(memory_format=self._layout)
-        return self._widening.image(image, half_type(self.engine.precision) or torch.float32, self._layout)
+        """Return an image in the memory order of the network's maps, and in 16 bits where its kernels read it."""
+        half = half_type(self.engine.precision) if self.engine.norm is NormKind.TRITON else None
+        return image.to(half or image.dtype, memory_format=self._layout)
 
 
 def _like(value: Tensor, parameter: Tensor) -> Tensor:

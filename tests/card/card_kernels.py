@@ -9,6 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from nnbox.network.joining import joined
 from nnbox.network.normact import normalized_rectified
 from nnbox.network.pieces import channels_last
+from nnbox.network.stem import convolved
 from nnbox.network.trial import kernels_refused
 from nnbox.records.engine import NormKind
 from nnbox.records.precision import Precision
@@ -104,3 +105,18 @@ def test_joining_is_concatenation(card, shape, kind):
         results.append((found.detach(), *(array.grad for array in inputs)))
     for one, other in zip(*results, strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("shape", "features"), [((2, 1, 9, 10, 11), 6), ((1, 4, 6, 9, 11), 32), ((2, 1, 64, 48, 40), 32)]
+)
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_the_first_convolution_is_torchs(card, shape, features, kind):
+    random = torch.Generator().manual_seed(0)
+    image = torch.randn(shape, generator=random).to(kind)
+    weight = torch.randn((features, shape[1], 3, 3, 3), generator=random).to(kind).float()
+    outer = torch.randn((shape[0], features, *shape[2:]), generator=random).to(kind)
+    wanted = differentiated((weight.double(),), outer.double(), lambda w: F.conv3d(image.double(), w, None, 1, 1))
+    found = differentiated((weight.to(card),), outer.to(card), lambda w: convolved(image.to(card), w))
+    for one, other, part in zip(found, wanted, (2**-8 if kind is torch.bfloat16 else 2**-11, 1e-5), strict=True):
+        assert float((one.cpu().double() - other).abs().max()) <= part * float(other.abs().max())

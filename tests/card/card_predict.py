@@ -51,3 +51,16 @@ def test_the_networks_are_left_as_they_were(plan, volume):
     for name, tensor in network.state_dict().items():
         assert tensor.dtype == torch.float32
         assert torch.equal(tensor, before[name])
+
+
+def test_a_replayed_pass_is_the_pass(plan):
+    """The first batch of a shape is worked on as it is, the second recorded, the third replayed."""
+    answer = open_window(
+        [build_network(topology(plan), 0).to("cuda:0")], plan.patch, (), "cuda:0", Precision.BF16
+    ).answers[0]
+    tiles = [torch.randn((2, 1, *plan.patch), device="cuda:0") for _ in range(3)]
+    with torch.no_grad():
+        again = [answer(tile) for tile in (*tiles, *tiles)]
+    for first, second in zip(again[:3], again[3:], strict=True):
+        assert torch.equal(first, second)
+    assert not torch.equal(again[0], again[1])

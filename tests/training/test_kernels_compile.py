@@ -18,12 +18,14 @@ SINGLE = ("parts", "means", "inverses", "scales", "shifts", "sums", "at_label", 
 SINGLE += ("images", "places", "sizes")
 TYPES = {"slope": "fp32", "epsilon": "fp32", "weight": "fp32", "labels": "*i8"}
 TYPES |= dict.fromkeys(HALF, "*bf16") | dict.fromkeys(SINGLE, "*fp32")
-CONSTANTS = {"TV": 128, "TF": 32, "TS": 64, "TC": 4, "TILE": 256, "AXES": 3}
+CONSTANTS = {"TV": 128, "TF": 32, "TS": 64, "TC": 4, "TILE": 256, "AXES": 3, "KZ": 3, "KY": 3, "KX": 3, "TK": 32}
 # Launched from the host: kernel, and what differs from the types above.
 LAUNCHED = {
     "nnbox.network.kernels": {name: {} for name in (
         "_moment_parts", "_join_moments", "_apply", "_gradient_parts", "_join_sums", "_apply_gradient")},
     "nnbox.network.joining_kernels": {"_join": {}, "_split": {}},
+    "nnbox.network.stem_kernels": {
+        "_convolve": {"image": "*bf16", "weights": "*bf16"}, "_weight_parts": {"image": "*bf16"}},
     "nnbox.training.loss_kernels": {"_parts": {}, "_gradient": {"outer": "*fp32"}},
     "nnbox.training.reading_kernels": {"_sum_up": {"results": "*fp32"}, "_vote": {"results": "*i8"}},
 }
