@@ -21,7 +21,7 @@ def folds_row() -> GpuRow:
         job="five Hippocampus folds side by side, 250 steps each with augmentation, one process each",
         reference="the same processes one after the other",
         target=4,
-        needs_seconds=90,
+        needs_seconds=60,
         work=_folds,
     )
 

@@ -58,6 +58,7 @@ _DOORS = {
         "network/kernels.py",
         "network/stem_kernels.py",
         "training/loss_kernels.py",
+        "training/mirror_kernels.py",
         "training/reading_kernels.py",
     },
     "typer": {"cli/__init__.py", "cli/commands.py", "cli/looking.py", "cli/options.py", "cli/using.py"},

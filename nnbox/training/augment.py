@@ -32,16 +32,17 @@ def augment_packed(packed: Packed, previous_labels: int, *, kernels: bool = Fals
     Args:
         packed: on the device; its arrays are changed in place.
         previous_labels: of a previous stage; each becomes a channel.
-        kernels: read volumes by Triton kernels instead of torch calls.
+        kernels: read volumes and mirror by Triton kernels instead of torch calls.
     """
     with _exact_products():
         image, labels, previous = _assembled(packed, kernels=kernels)
         _change_intensities(image, packed)
-        image, labels = (_mirrored(array, packed) for array in (image, labels))
+        mirrored = _mirrored_by_kernel if kernels else _mirrored
+        image, labels = (mirrored(array, packed) for array in (image, labels))
         if previous is not None:
             values = torch.arange(1, previous_labels + 1, device=image.device, dtype=previous.dtype)
             maps = previous.unsqueeze(1) == values.view(-1, 1, 1, 1)
-            image = torch.cat((image, _mirrored(maps, packed).to(image.dtype)), dim=1)
+            image = torch.cat((image, mirrored(maps, packed).to(image.dtype)), dim=1)
     return image, labels
 
 
@@ -147,7 +148,7 @@ def _elastic_offsets(elastics: Elastics, shape: tuple[int, ...]) -> Tensor:
     if device.type == "cpu":
         noise = torch.stack([torch.from_numpy(white_noise(seed, wanted)) for seed in elastics.seeds])
     else:
-        noise = torch.stack([white_noise_on(device, seed, wanted) for seed in elastics.seeds])
+        noise = white_noise_on(elastics.seed_words, wanted)
     return multiply_axes(noise, elastics.smoothing) * elastics.alphas.view(-1, 1, *(1,) * len(shape))
 
 
@@ -172,6 +173,12 @@ def _change_intensities(image: Tensor, packed: Packed) -> None:
 def _norm(rows: Tensor) -> Tensor:
     norm: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     return norm
+
+
+def _mirrored_by_kernel(array: Tensor, packed: Packed) -> Tensor:
+    from nnbox.training.mirror_kernels import mirrored_by_kernel  # noqa: PLC0415 - Triton, only where it is used
+
+    return mirrored_by_kernel(array, packed.mirror_bits)
 
 
 def _mirrored(array: Tensor, packed: Packed) -> Tensor:

@@ -22,7 +22,7 @@ from nnbox.training.loss import segmentation_loss
 from nnbox.training.recorded import Recorded, recorded_or_none
 from nnbox.training.sample import Batch
 from nnbox.training.scaling import LossScale
-from nnbox.training.steadiness import is_sound, mark
+from nnbox.training.steadiness import is_sound, mark, total_size
 
 _CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
@@ -63,6 +63,7 @@ class Learner:
             fused=self.engine.fused_adam,
         )
         self._scale = LossScale(self.device) if self.engine.precision is Precision.FP16 else None
+        self._size = torch.zeros((), device=self.device)
         self._sound: Tensor | None = None
         self._recorded = self._record(job) if self.engine.graphs else None
         if self.engine.graphs and self._recorded is None:
@@ -82,8 +83,7 @@ class Learner:
         Nothing is waited for here: a fused optimiser reads the verdict on its device (for another `step` waits). The
         loss of a step that overflowed in fp16 stays a number while a smaller scale may help, since that is ordinary.
         """
-        parameters = self.network.parameters()
-        sound = is_sound(loss, [parameter.grad for parameter in parameters if parameter.grad is not None])
+        sound = is_sound(loss, self._size)
         if self.engine.fused_adam:
             self._optimizer.found_inf = (~sound).float()  # type: ignore[attr-defined] # as torch's loss scaling does
         self._sound = sound
@@ -165,6 +165,8 @@ class Learner:
             loss.backward()  # type: ignore[no-untyped-call]
         else:
             self._scale.backward(loss, self.network.parameters())
+        # Here, so that a recorded step has it in its recording.
+        self._size = total_size([item.grad for item in self.network.parameters() if item.grad is not None])
         return loss
 
     def _record(self, job: TrainingJob) -> Recorded | None:

@@ -11,13 +11,22 @@ from torch import Tensor
 from nnbox.training.noise import MIXERS, STEP, UNIT
 
 
-def white_noise_on(device: torch.device, seed: int, shape: Sequence[int]) -> Tensor:
-    """Return the numbers of `white_noise`, computed on a device in signed 32-bit words: the same bits."""
-    count = int(np.prod(shape))
-    words = torch.arange(count, dtype=torch.int64, device=device).to(torch.int32)
-    words = words.mul_(_signed(STEP)).add_(_signed(seed & 0xFFFFFFFF))
-    words = _mixed_on(words).add_(_signed(seed >> 32))
-    return _mixed_on(words).to(torch.float32).mul_(UNIT).reshape(tuple(shape))
+def seed_words(seed: int) -> tuple[int, int]:
+    """Return a seed as two signed words, the lower first."""
+    return _signed(seed & 0xFFFFFFFF), _signed(seed >> 32)
+
+
+def white_noise_on(words: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return (seeds, *shape): for each seed the numbers of `white_noise`, the same bits, in signed 32-bit words.
+
+    Args:
+        words: int32 (seeds, 2), of `seed_words`, on the device that computes.
+        shape: of one seed's numbers.
+    """
+    lower, higher = words.unbind(dim=1)
+    places = torch.arange(int(np.prod(shape)), dtype=torch.int32, device=words.device).mul_(_signed(STEP))
+    found = _mixed_on(places + lower.unsqueeze(1)).add_(higher.unsqueeze(1))
+    return _mixed_on(found).to(torch.float32).mul_(UNIT).reshape(-1, *shape)
 
 
 def _mixed_on(words: Tensor) -> Tensor:

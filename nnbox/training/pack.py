@@ -18,6 +18,7 @@ from torch import Tensor
 
 from nnbox.records.augmentation import SampleAugmentation
 from nnbox.training.banded import gaussian_matrix, resampling_matrix, spline_matrix
+from nnbox.training.noise_on_device import seed_words
 from nnbox.training.packed import Elastics, Moving, Packed
 from nnbox.training.windows import Window, moves, windows
 
@@ -90,6 +91,7 @@ def pack(samples: Sequence[Placed], *, label_type: torch.dtype = torch.int16, pi
         gamma_rows=_numbers([row for row, _ in gammas], np.int64),
         gammas=_numbers([gamma for _, gamma in gammas], np.float32),
         mirrored=tuple((axes, _numbers(rows, np.int64)) for axes, rows in sorted(mirrored.items())),
+        mirror_bits=_numbers([sum(1 << axis for axis in item.augmentation.mirror_axes) for item in samples], np.int32),
     )
 
 
@@ -261,6 +263,7 @@ def _pack_elastics(samples: list[Placed]) -> Elastics | None:
     return Elastics(
         rows=_numbers([row for row, _ in drawn], np.int64),
         seeds=tuple(elastic.noise_seed for _, elastic in drawn),
+        seed_words=_numbers([seed_words(elastic.noise_seed) for _, elastic in drawn], np.int32),
         alphas=_numbers([elastic.alpha for _, elastic in drawn], np.float32),
         smoothing=tuple(
             _numbers(np.stack([gaussian_matrix(size, elastic.sigma) for _, elastic in drawn]), np.float32)

@@ -75,10 +75,14 @@ def _moved(value: object, device: torch.device, there: Mapping[int, Tensor]) -> 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Elastics(_Tensors):
-    """Elastic deformations: which of the moved patches, seeds of the noise, amplitudes, smoothing matrix per axis."""
+    """Elastic deformations: which of the moved patches, seeds of the noise, amplitudes, smoothing matrix per axis.
+
+    ``seed_words`` are the seeds again, int32 (n, 2), for `nnbox.training.noise_on_device`.
+    """
 
     rows: Tensor
     seeds: tuple[int, ...]
+    seed_words: Tensor
     alphas: Tensor
     smoothing: tuple[Tensor, ...]
 
@@ -124,6 +128,7 @@ class Packed(_Tensors):
         augmentations: of every sample.
         gamma_rows, gammas: image channels that get a gamma (sample x channels + channel), and their exponents.
         mirrored: per set of axes the samples that are mirrored along it.
+        mirror_bits: the same for a kernel: int32 (sample,), bits 0, 1 and 2 for z, y and x.
     """
 
     image: Tensor
@@ -135,6 +140,7 @@ class Packed(_Tensors):
     gamma_rows: Tensor
     gammas: Tensor
     mirrored: tuple[tuple[tuple[int, ...], Tensor], ...]
+    mirror_bits: Tensor
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -20,13 +20,17 @@ class BreakdownError(TrainingError):
     """Too many steps in a row were left out, or nothing of an epoch is a number."""
 
 
-def is_sound(loss: Tensor, gradients: Sequence[Tensor]) -> Tensor:
+def total_size(gradients: Sequence[Tensor]) -> Tensor:
+    """Return the sum of the gradients' norms, as a scalar on their device that nobody has waited for."""
+    return torch.stack(torch._foreach_norm(list(gradients))).sum()
+
+
+def is_sound(loss: Tensor, size: Tensor) -> Tensor:
     """Return whether loss and all gradients are finite, as a scalar on their device that nobody has waited for.
 
-    Gradients count as not finite, too, where the sum of their norms exceeds float32.
+    Gradients count as not finite, too, where their `total_size` exceeds float32.
     """
-    total = torch.stack(torch._foreach_norm(list(gradients))).sum() if gradients else loss
-    return torch.isfinite(loss) & torch.isfinite(total)
+    return torch.isfinite(loss) & torch.isfinite(size)
 
 
 def mark(loss: Tensor, sound: Tensor) -> Tensor:

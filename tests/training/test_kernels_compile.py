@@ -26,6 +26,7 @@ LAUNCHED = {
     "nnbox.network.joining_kernels": {"_join": {}, "_split": {}},
     "nnbox.network.stem_kernels": {
         "_convolve": {"image": "*bf16", "weights": "*bf16"}, "_weight_parts": {"image": "*bf16"}},
+    "nnbox.training.mirror_kernels": {"_mirror": {"array": "*fp32", "result": "*fp32", "axes": "*i32"}},
     "nnbox.training.loss_kernels": {"_parts": {}, "_gradient": {"outer": "*fp32"}},
     "nnbox.training.reading_kernels": {"_sum_up": {"results": "*fp32"}, "_vote": {"results": "*i8"}},
 }

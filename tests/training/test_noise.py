@@ -5,13 +5,16 @@ import pytest
 import torch
 
 from nnbox.training.noise import white_noise
-from nnbox.training.noise_on_device import white_noise_on
+from nnbox.training.noise_on_device import seed_words, white_noise_on
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**31, 2**32 + 5, 2**63 - 1])
 def test_numpy_and_torch_make_the_same_noise(seed):
     shape = (3, 37, 701)  # more than a piece
-    assert np.array_equal(white_noise(seed, shape), white_noise_on(torch.device("cpu"), seed, shape).numpy())
+    words = torch.tensor([seed_words(5), seed_words(seed)], dtype=torch.int32)
+    found = white_noise_on(words, shape).numpy()
+    assert np.array_equal(white_noise(5, shape), found[0])
+    assert np.array_equal(white_noise(seed, shape), found[1])
 
 
 def test_noise_is_uniform_and_white():

@@ -17,6 +17,7 @@ from nnbox.training.banded import MARGIN
 from nnbox.training.draw import sampling_plan
 from nnbox.training.feed import device_batches
 from nnbox.training.interpolate import read_moved
+from nnbox.training.mirror_kernels import mirrored_by_kernel
 from nnbox.training.reading_kernels import TILE_POINTS
 from nnbox.training.residence import Cases
 
@@ -180,3 +181,12 @@ def test_the_kernels_compile_for_cards_old_and_new_without_one_being_there(tmp_p
     command = [sys.executable, "-c", COMPILE, "75", "90"]
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.int8, torch.bool])
+@pytest.mark.parametrize("shape", [(8, 2, 5, 7, 6), (8, 1, 9, 23, 11), (8, 4, 3, 2)])
+def test_mirroring_is_a_flip_of_each_sample(shape, kind):
+    array = (3 * torch.randn(shape, generator=torch.Generator().manual_seed(0))).to(kind)
+    found = mirrored_by_kernel(array, torch.arange(8, dtype=torch.int32))
+    for bits, (one, other) in enumerate(zip(found, array, strict=True)):
+        assert torch.equal(one, other.flip([axis - 3 for axis in range(3) if bits >> axis & 1]))

@@ -21,7 +21,7 @@ from nnbox.training.learner import Learner
 from nnbox.training.loop import train_fold
 from nnbox.training.progress import EpochRecord, Setback
 from nnbox.training.sample import Sampler
-from nnbox.training.steadiness import is_sound, mark, require_steady
+from nnbox.training.steadiness import is_sound, mark, require_steady, total_size
 
 
 def setbacks(told):
@@ -65,10 +65,10 @@ def test_a_step_that_is_not_finite_leaves_the_state_as_it_was(job):
 
 def test_gradients_alone_can_make_a_step_unsound():
     fine, endless = torch.ones(3), torch.tensor([1.0, torch.inf])
-    assert is_sound(torch.tensor(1.0), [fine])
-    assert not is_sound(torch.tensor(1.0), [fine, endless])
-    assert not is_sound(torch.tensor(torch.nan), [fine])
-    assert torch.isnan(mark(torch.tensor(1.0), is_sound(torch.tensor(1.0), [endless])))
+    assert is_sound(torch.tensor(1.0), total_size([fine]))
+    assert not is_sound(torch.tensor(1.0), total_size([fine, endless]))
+    assert not is_sound(torch.tensor(torch.nan), total_size([fine]))
+    assert torch.isnan(mark(torch.tensor(1.0), is_sound(torch.tensor(1.0), total_size([endless]))))
 
 
 @pytest.fixture
