@@ -20,7 +20,7 @@ PEER   ?= $(OUT)/peer
 FUZZ_SECONDS ?= 60
 TEST_JOBS ?= 2
 
-.PHONY: env lint format types test bad-input fuzz smoke smoke-budget real real-learn bench bench-peer bench-gpu soak image image-test lock clean
+.PHONY: card-test env lint format types test bad-input fuzz smoke smoke-budget real real-learn bench bench-peer bench-gpu soak image image-test lock clean
 
 env: $(READY)
 
@@ -89,6 +89,10 @@ bench-peer: env $(PEER)/.ready
 bench-gpu: env
 	$(BIN)/python benchmarks/gpu.py
 	$(BIN)/python benchmarks/gpu_table.py
+
+# On a machine with an NVIDIA card: kernels, engine and prediction against the CPU (tests/card/card_*.py).
+card-test: env
+	TRITON_INTERPRET=0 $(BIN)/pytest -o python_files='card_*.py' -o filterwarnings=default tests/card
 
 # A large scan, 200 epochs, 500 cases: memory and open files seen from outside. Long; not in CI.
 soak: env

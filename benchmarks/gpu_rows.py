@@ -15,10 +15,9 @@ _OF_THE_FEED = SpeedUp.RESIDENT  # a step on batches that are ready does not see
 
 def rows() -> list[GpuRow]:
     """Return the rows, the most wanted first."""
-    found = []
-    for plan in PLANS:
-        found += [step_row(plan), epoch_row(plan)]
-    found += [prediction_row(), *(loader_row(plan, "") for plan in PLANS), folds_row()]
+    large, small = PLANS
+    found = [step_row(large), epoch_row(large), prediction_row(), loader_row(large, "")]
+    found += [step_row(small), epoch_row(small), loader_row(small, ""), folds_row()]
     found += [switch_row(plan, speed_up) for plan in PLANS for speed_up in SpeedUp if speed_up is not _OF_THE_FEED]
     found += [loader_row(plan, kind) for kind in ("-mapped", "-batchgenerators") for plan in PLANS]
     return [*found, *(compiled_row(plan) for plan in PLANS)]

@@ -60,7 +60,7 @@ class _Measuring:
         while True:
             needs = 1.0 if self._settings.quick else row.needs_seconds
             if (left := self._left()) < needs:
-                reasons.append(f"{left:.0f} s were left, it may need {needs:.0f}")
+                reasons.append(f"{max(0.0, left):.0f} s were left, it may need {needs:.0f}")
                 break
             try:
                 return self._ask(row)

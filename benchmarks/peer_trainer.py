@@ -55,7 +55,11 @@ class TrainerStep:
 
 
 def peer_step(plan: ConfigurationPlan, device: str, folder: Path, *, compiled: bool) -> TrainerStep | RestatedStep:
-    """Return the peer's step with deep supervision: its own trainer's where it is installed, else the restated one."""
+    """Return the peer's step with deep supervision: its own trainer's where it is installed, else the restated one.
+
+    What was compiled before is forgotten: a second plan would be compiled for any size, which took minutes on a card.
+    """
+    torch.compiler.reset()
     if importlib.util.find_spec("nnunetv2") is not None:
         return TrainerStep(plan, device, folder, deep=True, compiled=compiled)
     return RestatedStep(plan.topology, device, batch_dice=plan.batch_dice, deep=True, compiled=compiled)
