@@ -65,7 +65,7 @@ def sweep_bytes(size: SweepSize, effort: Effort, *, halves: bool) -> int:
         halves: cells rest in 16 bits.
     """
     passes = _passes_bytes(size, effort)
-    slabs = _slab_bytes(size) if size.together else 0
+    slabs = _slab_bytes(size) if size.together else _written_bytes(size)
     return int(cells_bytes(size, halves=halves) + _edges_bytes(size) + passes + _table_bytes(size) + slabs)
 
 
@@ -113,6 +113,14 @@ def _table_bytes(size: SweepSize) -> int:
     plane = size.topology.classes * rows * size.shape_vox[2]
     thickest = max(segment.size for segment in walk.segments[0]) + 1
     return FLOAT_BYTES * _TABLE_COPIES * max(min(TABLE_VALUES, plane * thickest), 2 * plane)
+
+
+def _written_bytes(size: SweepSize) -> int:
+    """Return what a card holds of a complete cell whose labels are written while the next one is added to."""
+    if not size.on_card:
+        return 0
+    largest = [max(segment.size for segment in segments) + 1 for segments in size.walk.segments[:2]]
+    return FLOAT_BYTES * size.topology.classes * math.prod(largest) * size.shape_vox[2]
 
 
 def _slab_bytes(size: SweepSize) -> int:

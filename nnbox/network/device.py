@@ -78,6 +78,9 @@ def card_errors(device: Device) -> Iterator[None]:
         return
     # Outside of the handler: the error's traceback keeps every array of the failed attempt alive.
     if device.is_cuda:
+        from nnbox.network.replayed import let_go
+
+        let_go()
         torch.cuda.empty_cache()
     raise CardFullError(f"{device.name} ({device.description}) is full: {message}")
 

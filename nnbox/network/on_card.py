@@ -9,6 +9,8 @@ Source: own (arithmetic); the network is that of 2018 §2.1.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -31,29 +33,26 @@ class CardForward:
     """
 
     def __init__(self, network: UNet, device: torch.device, precision: Precision) -> None:
-        self._kind = half_type(precision)
-        self._format = torch.contiguous_format
-        self._network = network
-        if self._kind is not None:
-            self._format = torch.channels_last_3d if network.topology.dimension == 3 else torch.channels_last
-            self._network = _narrowed(network, self._kind).to(memory_format=self._format)  # type: ignore[call-overload]
+        kind, layout = half_type(precision), torch.contiguous_format
+        if kind is not None:
+            layout = torch.channels_last_3d if network.topology.dimension == 3 else torch.channels_last
+            network = _narrowed(network, kind).to(memory_format=layout)  # type: ignore[call-overload]
             runs = kernels_refused(str(device), precision) is None
-            choose_norm_kind(self._network, NormKind.TRITON if runs else NormKind.TWIN)
-            self._network.kernels = runs
-        self._network.eval()
-        self._replayed = Replayed(self._answer)
+            choose_norm_kind(network, NormKind.TRITON if runs else NormKind.TWIN)
+            network.kernels = runs
+        network.eval()
+        self._replayed = Replayed(partial(_answer, network, kind, layout))
 
     def probabilities(self, batch: Tensor) -> Tensor:
         """Map (batch, channels, *patch) to class probabilities, float32 (batch, classes, *patch)."""
         return self._replayed(batch)
 
-    def _answer(self, batch: Tensor) -> Tensor:
-        exact = self._kind is None
-        maps = batch.to(self._kind or torch.float32, memory_format=self._format)
-        # Algorithms are not tried out against each other: the same case would get other bits from one run to the next.
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=False, allow_tf32=not exact):
-            logits = self._network(maps)
-        return torch.softmax(logits.float(), dim=1)
+
+def _answer(network: UNet, kind: torch.dtype | None, layout: torch.memory_format, batch: Tensor) -> Tensor:
+    # Algorithms are not tried out against each other: the same case would get other bits from one run to the next.
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=False, allow_tf32=kind is not None):
+        logits = network(batch.to(kind or torch.float32, memory_format=layout))
+    return torch.softmax(logits.float(), dim=1)
 
 
 def _narrowed(network: UNet, kind: torch.dtype) -> UNet:

@@ -18,8 +18,10 @@ _HALF = {torch.bfloat16, torch.float16}
 
 
 def is_stem(conv: nn.Module, image: Tensor) -> bool:
-    """Whether the kernels compute this convolution: of a 16-bit image, unstrided, of few channels."""
-    if not isinstance(conv, nn.Conv2d | nn.Conv3d) or image.dtype not in _HALF or set(conv.stride) != {1}:
+    """Whether the kernels compute this convolution: of a 16-bit image without a gradient, unstrided, few channels."""
+    if not isinstance(conv, nn.Conv2d | nn.Conv3d) or set(conv.stride) != {1}:
+        return False
+    if image.dtype not in _HALF or image.requires_grad:
         return False
     return conv.weight[0].numel() <= MOST_TAPS and conv.out_channels <= MOST_FEATURES
 

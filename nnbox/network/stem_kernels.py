@@ -18,7 +18,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-TILE_VOXELS = 128
+TILE_VOXELS, WIDE_TILE_VOXELS = 128, 64
+WIDE_TAPS = 128  # a tile of so many taps is shorter, or it would not fit into the shared memory of older cards
 MOST_SHARES = 512
 SHARE_TILES = 4
 SMALLEST = 16  # sizes of a matrix product
@@ -96,7 +97,7 @@ def convolve(image: Tensor, weight: Tensor) -> Tensor:
     matrix[: cut.taps, : cut.features] = weight.flatten(1).t()
     shape = (image.shape[0], *image.shape[2:], cut.features)
     result = image.new_empty(shape)
-    grid = (triton.cdiv(cut.voxels, TILE_VOXELS), image.shape[0])
+    grid = (triton.cdiv(cut.voxels, cut.tile["TV"]), image.shape[0])
     _convolve[grid](image, matrix, result, *cut.sizes, cut.features, **cut.tile)
     return result.movedim(-1, 1)
 
@@ -104,7 +105,7 @@ def convolve(image: Tensor, weight: Tensor) -> Tensor:
 def weight_gradient(outer: Tensor, image: Tensor, weight: Tensor) -> Tensor:
     """Return the float32 gradient of the weights; ``outer`` has its features side by side in memory."""
     cut = _Cut(image, weight)
-    shares = max(1, min(MOST_SHARES, triton.cdiv(cut.voxels, TILE_VOXELS * SHARE_TILES)))
+    shares = max(1, min(MOST_SHARES, triton.cdiv(cut.voxels, cut.tile["TV"] * SHARE_TILES)))
     parts = torch.empty((image.shape[0] * shares, cut.tile["TK"], cut.tile["TF"]), device=image.device)
     share_voxels = triton.cdiv(cut.voxels, shares)
     _weight_parts[(shares, image.shape[0])](
@@ -122,8 +123,9 @@ class _Cut:
         kernel = (1, *weight.shape[2:])[-3:]
         self.features, self.taps, self.voxels = weight.shape[0], weight[0].numel(), math.prod(space)
         self.sizes = (*space, self.voxels, channels)
+        width = max(SMALLEST, triton.next_power_of_2(self.taps))
         self.tile = dict(zip(("KZ", "KY", "KX"), kernel, strict=True)) | {
-            "TV": TILE_VOXELS,
-            "TK": max(SMALLEST, triton.next_power_of_2(self.taps)),
+            "TV": WIDE_TILE_VOXELS if width >= WIDE_TAPS else TILE_VOXELS,
+            "TK": width,
             "TF": max(SMALLEST, triton.next_power_of_2(self.features)),
         }

@@ -36,17 +36,17 @@ class SpeedUp(StrEnum):
     """What can be switched off (``--without``); with any of them off a step gives the same up to rounding."""
 
     FUSED_NORM = "fused-norm"
-    """Normalisation and rectifier as one operation."""
+    """Normalisation and rectifier as one operation; by kernels the first convolution, too, and no bias before it."""
     FUSED_ADAM = "fused-adam"
     """The optimiser as one operation over all weights."""
     KERNELS = "kernels"
-    """Joining skip connections, the loss and the reading of moved patches by Triton kernels."""
+    """Joining skip connections, the loss, reading moved patches and mirroring by Triton kernels."""
     CHANNELS_LAST = "channels-last"
     """The features of a voxel side by side in memory."""
     WIDE = "wide"
     """Features rounded up to a multiple of eight, the added ones 0, for 16-bit convolutions on a GPU."""
     GRAPHS = "graphs"
-    """A small network's step recorded once as a CUDA graph and replayed."""
+    """A step recorded once as a CUDA graph and replayed."""
     RESIDENT = "resident"
     """Prepared cases kept in memory instead of mapped files."""
 
@@ -85,7 +85,7 @@ class Engine:
         channels_last: memory order of feature maps.
         wide: features are rounded up.
         fused_adam: the optimiser is one operation.
-        kernels: skip connections are joined, the loss computed and moved patches read by Triton kernels.
+        kernels: skip connections are joined, the loss computed, patches read and mirrored by Triton kernels.
         graphs: the step is recorded and replayed.
         augmentation: who augments; never ``auto``.
         residence: where prepared cases lie.

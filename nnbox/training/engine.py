@@ -16,6 +16,7 @@ from nnbox.records.engine import AugmentationPath, Engine, EngineWishes, NormKin
 from nnbox.records.precision import Precision
 from nnbox.training.job import TrainingJob
 from nnbox.training.residence import case_bytes, choose_residence, free_host_bytes
+from nnbox.training.trial import training_kernels_refused
 
 GRAPH_OPERATIONS = 1e13
 """Multiply-adds of a batch's forward pass; with fewer, launching kernels may take longer than running them while a
@@ -30,7 +31,8 @@ class Surroundings:
         device: as torch spells it.
         operations: multiply-adds of a batch's forward pass.
         narrow: the network has features whose number is no multiple of `nnbox.network.widened.MULTIPLE`.
-        kernels_refused: why the Triton kernels do not run there; None: they do, or nobody asked.
+        kernels_refused: why the network's Triton kernels do not run there; None: they do, or nobody asked.
+        training_kernels_refused: the same of a training's own.
         case_bytes: of the unit's prepared cases.
         free_device_bytes: on a GPU, before training; else None.
         free_host_bytes: of memory.
@@ -41,6 +43,7 @@ class Surroundings:
     operations: float
     narrow: bool
     kernels_refused: str | None
+    training_kernels_refused: str | None
     case_bytes: int
     free_device_bytes: int | None
     free_host_bytes: int
@@ -112,13 +115,14 @@ def settle_engine(job: TrainingJob) -> Engine:
     wishes = settled(job.engine, job.device)
     device, configuration = torch.device(job.device), job.configuration
     on_gpu = device.type == "cuda"
-    wanted = not {SpeedUp.FUSED_NORM, SpeedUp.KERNELS} <= set(wishes.without)
+    norm, others = (item not in wishes.without for item in (SpeedUp.FUSED_NORM, SpeedUp.KERNELS))
     voxels = configuration.batch_size * math.prod(configuration.patch_size)
     around = Surroundings(
         device=job.device,
         operations=voxels * operations_per_voxel(configuration.topology),
         narrow=is_narrow(configuration.topology),
-        kernels_refused=kernels_refused(job.device, wishes.precision) if on_gpu and wanted else None,
+        kernels_refused=kernels_refused(job.device, wishes.precision) if on_gpu and (norm or others) else None,
+        training_kernels_refused=training_kernels_refused(job.device, wishes.precision) if on_gpu and others else None,
         case_bytes=case_bytes(job),
         free_device_bytes=free_card_bytes(choose_device(job.device)) if on_gpu else None,
         free_host_bytes=free_host_bytes(),
@@ -139,12 +143,12 @@ def _norm(wishes: EngineWishes, around: Surroundings, *, on_gpu: bool) -> tuple[
 
 
 def _kernels(wishes: EngineWishes, around: Surroundings, *, on_gpu: bool) -> tuple[bool, str]:
-    what = "joining, loss and reading"
+    what = "joining, loss, reading and mirroring"
     if not on_gpu:
         return False, f"{what} by torch calls"
     if SpeedUp.KERNELS in wishes.without:
         return False, f"{what} by torch calls (switched off)"
-    if around.kernels_refused is not None:
+    if around.kernels_refused is not None or around.training_kernels_refused is not None:
         return False, f"{what} by torch calls (kernels do not run)"
     return True, f"{what} by Triton kernels"
 

@@ -31,7 +31,7 @@ def segmentation_loss(logits: Tensor, labels: Tensor, *, batch_dice: bool, kerne
     Returns:
         A scalar tensor; at best -1.
     """
-    loss: Tensor = _CrossEntropyAndDice.apply(logits, labels.flatten(1), batch_dice, kernels)  # type: ignore[no-untyped-call]
+    loss: Tensor = _CrossEntropyAndDice.apply(logits, labels.flatten(1).contiguous(), batch_dice, kernels)  # type: ignore[no-untyped-call]
     return loss
 
 

@@ -68,6 +68,7 @@ def _record(step: Step, image: Tensor, labels: Tensor) -> tuple[Callable[[], Non
             step(image, labels)
     torch.cuda.current_stream(image.device).wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    # torch's own stream for this lies on the card of a process's first recording.
+    with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
         loss = step(image, labels).detach()
     return graph.replay, loss

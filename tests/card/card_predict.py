@@ -10,6 +10,8 @@ from step_plans import made_up, topology
 from nnbox.inference.label_map import Part, label_map
 from nnbox.inference.predict import open_window
 from nnbox.inference.volume import Volume
+from nnbox.network.precision import autocast
+from nnbox.network.replayed import let_go
 from nnbox.network.unet import build_network
 from nnbox.records.precision import Precision
 
@@ -64,3 +66,25 @@ def test_a_replayed_pass_is_the_pass(plan):
     for first, second in zip(again[:3], again[3:], strict=True):
         assert torch.equal(first, second)
     assert not torch.equal(again[0], again[1])
+
+
+@pytest.mark.parametrize("precision", [Precision.FLOAT32, Precision.BF16, Precision.FP16])
+def test_a_pass_is_that_of_the_network_under_autocast(plan, precision):
+    network = build_network(topology(plan), 0).to("cuda:0").eval()
+    tiles = torch.randn((2, 1, *plan.patch), device="cuda:0")
+    answer = open_window([network], plan.patch, (), "cuda:0", precision).answers[0]
+    with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        found = answer(tiles)
+        with autocast("cuda:0", precision):
+            wanted = torch.softmax(network(tiles).float(), dim=1)
+    off = {Precision.FLOAT32: 1e-4, Precision.BF16: 0.05, Precision.FP16: 0.01}[precision]
+    assert float((found - wanted).abs().max()) <= off
+
+
+def test_a_pass_is_the_same_once_recordings_are_let_go(plan):
+    network, tiles = build_network(topology(plan), 0).to("cuda:0"), torch.randn((2, 1, *plan.patch), device="cuda:0")
+    answer = open_window([network], plan.patch, (), "cuda:0", Precision.BF16).answers[0]
+    with torch.no_grad():
+        before = [answer(tiles) for _ in range(3)][-1]
+        let_go()
+        assert torch.equal(answer(tiles), before)

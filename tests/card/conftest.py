@@ -9,11 +9,14 @@ import pytest
 import torch
 from step_plans import HIPPOCAMPUS, batches, job, write_cases
 
-os.environ["TRITON_INTERPRET"] = "0"  # kernels are compiled here; tests/conftest.py has them interpreted
-
 
 def pytest_sessionstart():
-    """End at once where there is no card: nothing here says anything then."""
+    """End at once where there is no card, or kernels would be interpreted: nothing here says anything then.
+
+    The variable cannot be set here: every run of the tests reads this file, whatever it is about.
+    """
+    if os.environ["TRITON_INTERPRET"] != "0":
+        pytest.exit("set TRITON_INTERPRET=0 (make card-test does): kernels are compiled here", returncode=1)
     if not torch.cuda.is_available():
         pytest.exit("no CUDA card here; these tests run on a machine that has one", returncode=1)
 

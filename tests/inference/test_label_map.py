@@ -96,12 +96,32 @@ def test_what_is_written_beside_a_card_is_all_written_in_order(beside):
     assert done == list(range(20))
 
 
-def test_what_goes_wrong_beside_a_card_reaches_the_caller():
+@pytest.mark.parametrize("after", [0, 1])
+def test_what_goes_wrong_beside_a_card_reaches_the_caller(after):
+    done = []
+
     def fail():
         raise RuntimeError("no memory")
 
     with pytest.raises(RuntimeError, match="no memory"), _Writing(beside=True) as writing:
         writing.do(fail)
+        for _ in range(after):
+            writing.do(partial(done.append, 1))
+    assert not done
+
+
+def test_an_error_beside_the_writing_is_the_one_that_is_raised():
+    with pytest.raises(ValueError, match="the networks"), _Writing(beside=True) as writing:
+        writing.do(lambda: None)
+        raise ValueError("the networks")
+
+
+@pytest.mark.parametrize("target", [(33, 40, 44), (25, 40, 30)])
+def test_labels_written_beside_the_networks_are_the_same(target, monkeypatch):
+    part = Part(window(5, (8, 16, 12)), volume((25, 40, 30)), None)
+    expected = label_map([part], target)
+    monkeypatch.setattr(module, "_Writing", lambda **_: _Writing(beside=True))
+    np.testing.assert_array_equal(label_map([part], target), expected)
 
 
 def test_slices_are_chosen_one_by_one():

@@ -10,6 +10,9 @@ from torch import nn
 from nnbox.network import stem_kernels
 from nnbox.network.pieces import channels_last
 from nnbox.network.stem import convolved, is_stem
+from nnbox.network.unet import build_network, choose_norm_kind
+from nnbox.records.engine import NormKind
+from nnbox.records.plan import Topology
 
 # Odd sizes, one slice, fewer voxels than a tile and more than a share, features that are no power of two.
 CASES = [
@@ -18,6 +21,7 @@ CASES = [
     ((2, 2, 13, 21), (3, 3), 30),
     ((1, 1, 10, 12, 11), (3, 1, 5), 16),
     ((2, 1, 1, 9, 9), (3, 3, 3), 8),
+    ((1, 4, 5, 6, 7), (3, 3, 3), 33),
 ]
 
 
@@ -51,7 +55,32 @@ def test_it_is_for_few_channels_in_16_bits_without_a_stride():
     assert is_stem(nn.Conv3d(1, 30, 3, padding=1), image)
     assert is_stem(nn.Conv3d(4, 32, 3, padding=1), image)
     assert not is_stem(nn.Conv3d(1, 30, 3, padding=1), image.float())
+    assert not is_stem(nn.Conv3d(1, 30, 3, padding=1), image.clone().requires_grad_())
     assert not is_stem(nn.Conv3d(1, 30, 3, padding=1, stride=2), image)
     assert not is_stem(nn.Conv3d(5, 30, 3, padding=1), image)
     assert not is_stem(nn.Conv3d(1, 128, 3, padding=1), image)
     assert not is_stem(nn.ConvTranspose3d(1, 30, 3), image)
+
+
+@pytest.mark.parametrize(("dimension", "features"), [(2, (8, 16)), (3, (4, 8))])
+def test_a_network_of_few_features_gets_all_its_gradients(dimension, features):
+    """Later convolutions may have as few channels, but need a gradient of what they read."""
+    topology = Topology(
+        dimension=dimension,
+        input_channels=1,
+        classes=3,
+        features=features,
+        strides=((1,) * dimension, (2,) * dimension),
+        kernels=((3,) * dimension,) * 2,
+    )
+    image = torch.randn((1, 1, *(8,) * dimension), generator=torch.Generator().manual_seed(0)).half()
+    found = []
+    for kind in (NormKind.TWIN, NormKind.TRITON):
+        network = build_network(topology, 0)
+        choose_norm_kind(network, kind)
+        with torch.autocast("cpu", torch.float16):
+            logits = network(image)
+        logits.float().square().mean().backward()
+        found.append({name: item.grad for name, item in network.named_parameters() if not name.endswith("conv.bias")})
+    for name, twin in found[0].items():
+        assert torch.cosine_similarity(found[1][name].flatten(), twin.flatten(), dim=0) > 0.99, name

@@ -34,6 +34,7 @@ from nnbox.training.engine import GRAPH_OPERATIONS, Surroundings, choose_engine,
 from nnbox.training.learner import Learner
 from nnbox.training.loop import train_fold
 from nnbox.training.sample import Sampler
+from nnbox.training.trial import training_kernels_refused
 
 GIGABYTE = 10**9
 CARD = Surroundings(
@@ -41,6 +42,7 @@ CARD = Surroundings(
     operations=1e11,
     narrow=True,
     kernels_refused=None,
+    training_kernels_refused=None,
     case_bytes=GIGABYTE,
     free_device_bytes=80 * GIGABYTE,
     free_host_bytes=64 * GIGABYTE,
@@ -323,8 +325,10 @@ def test_the_engine_is_told_first(job):
 @pytest.fixture
 def fresh_trial():
     kernels_refused.cache_clear()
+    training_kernels_refused.cache_clear()
     yield
     kernels_refused.cache_clear()
+    training_kernels_refused.cache_clear()
 
 
 @pytest.mark.parametrize("precision", [Precision.FLOAT32, Precision.BF16, Precision.FP16])
@@ -332,6 +336,30 @@ def test_kernels_that_run_are_used(fresh_trial, caplog, precision):
     """In Triton's interpreter; see tests/conftest.py."""
     assert kernels_refused("cpu", precision) is None
     assert not caplog.text
+
+
+@pytest.mark.parametrize("precision", [Precision.FLOAT32, Precision.BF16, Precision.FP16])
+def test_a_trainings_own_kernels_are_tried_too(fresh_trial, caplog, precision):
+    assert training_kernels_refused("cpu", precision) is None
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "nnbox.training.loss_kernels.write_gradient",
+        "nnbox.training.reading_kernels.read_moved_by_kernels",
+        "nnbox.training.mirror_kernels.mirrored_by_kernel",
+    ],
+)
+def test_what_breaks_of_them_leaves_torch_calls(fresh_trial, monkeypatch, broken):
+    def fails(*_arguments):
+        raise OSError("ptxas died")
+
+    monkeypatch.setattr(broken, fails)
+    assert training_kernels_refused("cpu", Precision.FLOAT32) == "OSError: ptxas died"
+    engine = choose(training_kernels_refused="OSError: ptxas died")
+    assert (engine.norm, engine.kernels) == (NormKind.TRITON, False)
 
 
 def test_kernels_are_tried_in_the_precision_that_is_used(fresh_trial, monkeypatch):

@@ -30,17 +30,23 @@ LAUNCHED = {
     "nnbox.training.loss_kernels": {"_parts": {}, "_gradient": {"outer": "*fp32"}},
     "nnbox.training.reading_kernels": {"_sum_up": {"results": "*fp32"}, "_vote": {"results": "*i8"}},
 }
+MOST_SHARED_BYTES = 65536  # of a program, on the oldest of these cards
+# The widest that each may be launched with, where that is not the usual.
+CONSTANTS_OF = {"_convolve": {"TV": 64, "TK": 128, "TF": 64}, "_weight_parts": {"TV": 64, "TK": 128, "TF": 64}}
 for module, kernels in LAUNCHED.items():
     found = importlib.import_module(module)
     assert all(isinstance(getattr(found, name), triton.JITFunction) for name in kernels)
     for name, differing in kernels.items():
         kernel = getattr(found, name)
-        used = {item: value for item, value in CONSTANTS.items() if item in kernel.arg_names}
+        constants = CONSTANTS | CONSTANTS_OF.get(name, {})
+        used = {item: value for item, value in constants.items() if item in kernel.arg_names}
         types = {**TYPES, **differing, **dict.fromkeys(used, "constexpr")}
         signature = {item: types.get(item, "i32") for item in kernel.arg_names}
         for capability in map(int, sys.argv[1:]):
             source = ASTSource(kernel, signature, constexprs=used)
-            assert triton.compile(source, target=GPUTarget("cuda", capability, 32)).asm["cubin"], name
+            made = triton.compile(source, target=GPUTarget("cuda", capability, 32))
+            assert made.asm["cubin"], name
+            assert made.metadata.shared <= MOST_SHARED_BYTES, name
 """
 
 
