@@ -30,8 +30,12 @@ TILES = torch.randn((2, 2, 8, 8, 8), generator=torch.Generator().manual_seed(0))
     ("precision", "off"), [(Precision.FLOAT32, 0.0), (Precision.BF16, 0.05), (Precision.FP16, 0.01)]
 )
 def test_probabilities_are_those_of_the_network(precision, off):
+    """Of one with biases, too, which the kernels leave out before a normalisation."""
     network = build_network(TOPOLOGY, 0)
     with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith("conv.bias"):
+                parameter.copy_(torch.linspace(-1, 1, len(parameter)))
         wanted = torch.softmax(network(TILES), dim=1)
         found = CardForward(network, torch.device("cpu"), precision).probabilities(TILES)
     assert found.dtype == torch.float32
