@@ -37,8 +37,8 @@ def answer_of(network: nn.Module, device: torch.device, precision: Precision) ->
     """
     network.eval()
     if isinstance(network, UNet):
-        at_rest = Forward(network, precision) if device.type == "cpu" else CardForward(network, device, precision)
-        return at_rest.probabilities
+        forward = Forward(network, precision) if device.type == "cpu" else CardForward(network, device, precision)
+        return forward.probabilities
 
     def answer(batch: Tensor) -> Tensor:
         with autocast(device, precision):

@@ -58,13 +58,15 @@ def forward_bytes(topology: Topology, patch_vox: Sequence[int], samples: int) ->
 def card_forward_bytes(topology: Topology, patch_vox: Sequence[int], samples: int, precision: Precision) -> int:
     """Return the same for `nnbox.network.on_card` on a card; what its libraries take for themselves is left out.
 
-    With it goes what recordings of the pass read and write, which stays.
+    With it goes what recordings of the pass read and write, which stays: of so many tiles, and of a constant one.
     """
     voxels, features = samples * math.prod(patch_vox), topology.features[0]
     size = FLOAT_BYTES
     if precision is not Precision.FLOAT32:
         size, features = _HALF_BYTES, -(-features // _FEATURE_GROUP) * _FEATURE_GROUP
-    kept = answer_bytes(topology, patch_vox, samples) + FLOAT_BYTES * voxels * topology.input_channels
+    recorded = samples + 1
+    kept = answer_bytes(topology, patch_vox, recorded)
+    kept += FLOAT_BYTES * recorded * math.prod(patch_vox) * topology.input_channels
     alive = size * _CARD_MAPS * features * voxels + FLOAT_BYTES * voxels * topology.input_channels
     answer = (2 * size * features + _CARD_ANSWER_BYTES * topology.classes) * voxels
     return int(max(alive, answer) + kept)
