@@ -88,7 +88,7 @@ def _moved(packed: Packed, moving: Moving, *, kernels: bool) -> tuple[Tensor, Te
         for item in read_moved(
             filtered[:, :0] if moving.scaled_only else filtered,
             tuple(pad(item, margins) for item in maps),
-            to_blocks(sample_places(moving, shape)),
+            sample_places(moving, shape),
             moving.sizes,
             kernels=kernels,
         )
@@ -132,14 +132,20 @@ def _blocks(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def sample_places(moving: Moving, shape: tuple[int, ...]) -> Tensor:
-    """Return (n, axes, *shape): where each voxel of the patches is read, in voxels of the windows."""
+    """Return (n, axes, points): where each voxel of the patches is read, in voxels of the windows, as `to_blocks`."""
     device, axes = moving.linear.device, len(shape)
-    lines = [torch.arange(size, device=device, dtype=torch.float32) - (size - 1) / 2 for size in shape]
-    mesh = torch.stack(torch.meshgrid(*lines, indexing="ij"))
-    offsets = mesh.expand(len(moving.rows), axes, *shape)
+    counts, edges = _blocks(shape)
+    places = moving.centres.view(-1, axes, *(1,) * 2 * axes)
+    for axis, (size, count, edge) in enumerate(zip(shape, counts, edges, strict=True)):
+        line = torch.arange(size, device=device, dtype=torch.float32) - (size - 1) / 2
+        form = [1] * 2 * axes
+        form[axis], form[axes + axis] = count, edge
+        places = places + (moving.linear[:, :, axis, None] * line).view(-1, axes, *form)
+    places = places.flatten(2)
     if moving.elastics is not None:
-        offsets = offsets.index_add(0, moving.elastics.rows, _elastic_offsets(moving.elastics, shape))
-    return torch.baddbmm(moving.centres.unsqueeze(2), moving.linear, offsets.flatten(2)).view(-1, axes, *shape)
+        rows, offsets = moving.elastics.rows, _elastic_offsets(moving.elastics, shape)
+        places.index_add_(0, rows, torch.bmm(moving.linear.index_select(0, rows), to_blocks(offsets)))
+    return places
 
 
 def _elastic_offsets(elastics: Elastics, shape: tuple[int, ...]) -> Tensor:

@@ -13,7 +13,7 @@ from nnbox.training.interpolate import multiply_axes
 
 POLE = math.sqrt(3.0) - 2.0
 GAIN = 6.0
-HORIZON = 24  # voxels after which the recursion's start no longer matters: 0.27^24 < 1e-13
+HORIZON = 14  # voxels after which the recursion's start no longer matters in float32: 0.27^14 < 2e-8
 
 
 def spline_coefficients(volumes: Tensor, filters: tuple[Tensor, ...], sizes: Tensor) -> Tensor:
@@ -31,20 +31,26 @@ def spline_coefficients(volumes: Tensor, filters: tuple[Tensor, ...], sizes: Ten
         return multiply_axes(volumes, filters)
     result = volumes.new_zeros((*volumes.shape[:2], *(size + 2 * MARGIN for size in volumes.shape[2:])))
     for image, own, target, shape in zip(volumes, filters[-1], result, sizes.int().tolist(), strict=True):
-        within = (slice(None), *(slice(MARGIN, MARGIN + size) for size in shape[:-1]))
-        source = image[(slice(None), *(slice(0, size) for size in shape[:-1]))]
-        recursed = [axis for axis, size in enumerate(shape[:-1], start=1) if size > 1]
+        *others, last = shape
+        within = (slice(None), *(slice(MARGIN, MARGIN + size) for size in others), slice(last + 2 * MARGIN))
+        source = image[(slice(None), *map(slice, shape))]
+        recursed = [axis for axis, size in enumerate(others, start=1) if size > 1]
         inner = target[within]
-        inner.copy_(torch.matmul(source, own.t() * GAIN ** len(recursed)))
+        matrix = own[: last + 2 * MARGIN, :last].t() * (-POLE * GAIN) ** len(recursed)
+        for plane in itertools.product(*map(range, source.shape[:-2])):  # into their places: nothing is copied
+            torch.mm(source[plane], matrix, out=inner[plane])
         for axis in recursed:
             _filter(inner, axis)
-        for axis, size in enumerate(shape[:-1], start=1):
+        for axis, size in enumerate(others, start=1):
             _mirror(target, axis, size)
     return result
 
 
 def _filter(volume: Tensor, axis: int) -> None:
-    """Filter along an axis in place, without the gain: once forth and once back."""
+    """Filter along an axis in place: once forth and once back.
+
+    Without the gain, and without the factor of the way back, which `spline_coefficients` multiplies with beforehand.
+    """
     planes = volume.unbind(axis)
     count = len(planes)
     start = planes[0].clone()
@@ -59,9 +65,9 @@ def _filter(volume: Tensor, axis: int) -> None:
     planes[0].copy_(start)
     for before, plane in itertools.pairwise(planes):
         plane.add_(before, alpha=POLE)
-    planes[-1].add_(planes[-2], alpha=POLE).mul_(POLE / (POLE * POLE - 1))
+    planes[-1].add_(planes[-2], alpha=POLE).div_(1 - POLE * POLE)
     for plane, after in zip(planes[-2::-1], planes[:0:-1], strict=True):
-        plane.sub_(after).mul_(-POLE)
+        plane.add_(after, alpha=POLE)
 
 
 def _mirror(volume: Tensor, axis: int, size: int) -> None:

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nnbox.records.augmentation import Elastic, SampleAugmentation
@@ -89,10 +91,10 @@ def _compare(samples, slice_axis, image, labels):
     assert previous_equal >= 0.995 * voxels
 
 
-@pytest.mark.parametrize("never_asked", [frozenset(), frozenset({"cpu"})], ids=["asked", "never asked"])
+@pytest.mark.parametrize("asked", [frozenset({"cpu"}), frozenset()], ids=["asked", "never asked"])
 @pytest.mark.parametrize("slice_axis", [None, 0, 1, 2])
-def test_a_batch_is_what_each_patch_would_have_become(slice_axis, never_asked, monkeypatch):
-    monkeypatch.setattr(interpolate, "NEVER_ASKED", never_asked)
+def test_a_batch_is_what_each_patch_would_have_become(slice_axis, asked, monkeypatch):
+    monkeypatch.setattr(interpolate, "ASKED", asked)
     samples = _drawn(slice_axis, 24)
     for first in range(0, len(samples), 6):
         some = samples[first : first + 6]
@@ -161,6 +163,17 @@ class _NeverWaiting(TorchDispatchMode):
         return operation(*arguments, **(options or {}))
 
 
+class _NeverReading(TorchFunctionMode):
+    """Fails where a tensor's numbers are read on the host, which on a CPU takes no operation."""
+
+    READS = frozenset({Tensor.numpy, Tensor.tolist, Tensor.item, Tensor.cpu, Tensor.__array__, Tensor.__bool__})
+
+    def __torch_function__(self, function, types, arguments=(), options=None):
+        if function in self.READS:
+            raise _HostWaitsError(function.__name__)
+        return function(*arguments, **(options or {}))
+
+
 def test_nothing_is_asked_of_a_device(monkeypatch):
     samples = [sample for sample in _drawn(None, 40, seed=5) if not sample[2].removal]
     elastic = Elastic(alpha=300.0, sigma=9.0, noise_seed=5)
@@ -169,11 +182,13 @@ def test_nothing_is_asked_of_a_device(monkeypatch):
     )
     packed = pack([_placed(*sample, None) for sample in (*samples[:8], (samples[0][0], (0, 0, 0), some))])
     with pytest.raises(_HostWaitsError), _NeverWaiting():
+        torch.nonzero(packed.gamma_rows)
+    with pytest.raises(_HostWaitsError), _NeverReading():
         augment_packed(packed, LABELS)  # a CPU is asked
-    monkeypatch.setattr(interpolate, "NEVER_ASKED", frozenset({"cpu"}))
+    monkeypatch.setattr(interpolate, "ASKED", frozenset())
     monkeypatch.setattr(
         "nnbox.training.augment.spline_coefficients", lambda image, filters, _: multiply(image, filters)
     )
     multiply = interpolate.multiply_axes
-    with _NeverWaiting():
+    with _NeverWaiting(), _NeverReading():
         augment_packed(packed, LABELS)

@@ -40,10 +40,10 @@ def test_matrices_and_recursion_filter_as_scipy_does(shape):
         np.testing.assert_allclose(found[0, 0].numpy(), wanted, atol=3e-6 * np.abs(wanted).max())
 
 
-@pytest.mark.parametrize("never_asked", [frozenset(), frozenset({"cpu"})], ids=["asked", "never asked"])
+@pytest.mark.parametrize("asked", [frozenset({"cpu"}), frozenset()], ids=["asked", "never asked"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_images_and_labels_are_read_as_batchgenerators_does(shape, never_asked, monkeypatch):
-    monkeypatch.setattr(interpolate, "NEVER_ASKED", never_asked)
+def test_images_and_labels_are_read_as_batchgenerators_does(shape, asked, monkeypatch):
+    monkeypatch.setattr(interpolate, "ASKED", asked)
     monkeypatch.setattr(interpolate, "PIECE_POINTS", 700)
     volume = _volume(shape)
     labels = np.digitize(gaussian_filter(volume, 1.0), (-0.1, 0.0, 0.1)).astype(np.int16)
