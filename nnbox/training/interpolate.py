@@ -16,7 +16,7 @@ from torch import Tensor
 from nnbox.training.around import SIXFOLD, Around, steps_in_memory
 from nnbox.training.votes import LabelReader
 
-PIECE_POINTS = 1 << 15
+PIECE_POINTS = 1 << 16
 ASKED = frozenset({"cpu"})  # devices that are asked how many points lie where; for others the host would have to wait
 
 
