@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nnbox.training.banded import MARGIN
 
-SIXFOLD = 6  # a spline's weights are computed this many times as large on each axis: whole numbers, two divisions less
+SIXFOLD = 6  # weights are kept this many times as large, with whole coefficients; who sums divides by it for each axis
 
 
 def steps_in_memory(shape: Sequence[int]) -> tuple[int, ...]:
@@ -51,10 +51,10 @@ class Around:
             target.copy_(values)
 
     def spline_weights(self, into: Tensor) -> tuple[tuple[Tensor, ...], ...]:
-        """Weights of the four coefficients around a point, for each axis, `SIXFOLD` as large.
+        """Return the weights of the four coefficients around a point, for each axis, `SIXFOLD` times as large.
 
         Args:
-            into: float32 (5, axes, at least the points), overwritten.
+            into: float32 (5, axes, at least the points), overwritten; what is returned are parts of it.
         """
         first, second, third, last, square = into[..., : len(self.base)].unbind()
         torch.mul(self.part, self.part, out=square)

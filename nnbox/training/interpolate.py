@@ -61,7 +61,7 @@ def read_moved(
 
     Args:
         images: spline coefficients, float32 (batch, channels, *space), with `nnbox.training.banded.MARGIN` more at both
-            ends of every axis; there may be no channels.
+            ends of every axis; there may be no channels, then of any size.
         labels: integer maps (batch, slices, *space), with the same margins.
         places: float32 (batch, axes, points), in voxels of the volumes without margins.
         sizes: float32 (batch, axes), sizes of the volumes without margins; what is beyond them is padding.
@@ -74,23 +74,22 @@ def read_moved(
         from nnbox.training.reading_kernels import read_moved_by_kernels  # noqa: PLC0415 - Triton may not be there
 
         return read_moved_by_kernels(images, labels, places, sizes)
-    steps, points = steps_in_memory(labels[0].shape[2:]), places.shape[2]
+    steps, points = steps_in_memory((images, *labels)[-1].shape[2:]), places.shape[2]
     asked, length = places.device.type in ASKED, _piece_length(places)
     image, *maps = (volume.new_zeros((*volume.shape[:2], points)) for volume in (images, *labels))
     splines = _SplineReader(images, steps, length) if images.shape[1] else None
     readers = [LabelReader(*one, steps, asked=asked) for one in zip(labels, maps, strict=True)]
-    scratch = places.new_empty((5, len(steps), length)) if splines else None
     ends = (sizes - 1).tolist() if asked else (sizes - 1).unsqueeze(2)
     for sample, some in itertools.product(range(len(places)), _pieces(points, length)):
         around = _around(places[sample, :, some], ends[sample], steps)
         if around is None:
             continue
-        if splines is not None and scratch is not None:
-            splines.read(sample, around, scratch, image[sample, :, some])
+        if splines is not None:
+            splines.read(sample, around, image[sample, :, some])
         for reader in readers:
             reader.read(sample, around, some)
     for reader in readers:
-        reader.let_vote(places, length)
+        reader.let_vote(places, PIECE_POINTS)
     return image, *maps
 
 
@@ -104,14 +103,14 @@ def _around(places: Tensor, ends: list[float] | Tensor, steps: tuple[int, ...]) 
         steps: how far apart neighbours along each axis lie in memory.
     """
     if isinstance(ends, Tensor):
-        within = torch.minimum(places.clamp(min=0), ends)
+        within = torch.where(places >= 0, torch.minimum(places, ends), 0.0)  # also of what is no number
         return Around(within, steps, outside=(within != places).any(dim=0))
     inside = None
     for along, end in zip(places.numpy(), ends, strict=True):
         lowest, highest = along.min(), along.max()
         if highest < 0 or lowest > end:
             return None
-        if lowest < 0 or highest > end:
+        if not (lowest >= 0 and highest <= end):  # also where one is no number
             within = (along >= 0) & (along <= end)
             inside = within if inside is None else np.logical_and(inside, within, out=inside)
     if inside is None:
@@ -126,7 +125,7 @@ def _pieces(points: int, length: int) -> list[slice]:
 
 
 def _piece_length(places: Tensor) -> int:
-    """Return how many points are read at a time; on a GPU all."""
+    """Return how many points are read at a time: on a device all of them."""
     count = max(1, places.shape[2])
     return min(PIECE_POINTS, count) if places.device.type == "cpu" else count
 
@@ -147,18 +146,17 @@ class _SplineReader:
             terms = [(axis, chosen[axis]) for axis in range(len(steps) - 1, len(steps) - 2 - full, -1)]
             self._taps.append((flat[offset:], terms))
         self._first, self._scale = sum(steps), SIXFOLD ** -len(steps)
-        self._sums = flat.new_empty((len(steps) + 1, most))
+        self._sums, self._weights = flat.new_empty((len(steps) + 1, most)), flat.new_empty((5, len(steps), most))
 
-    def read(self, sample: int, around: Around, scratch: Tensor, targets: Tensor) -> None:
+    def read(self, sample: int, around: Around, targets: Tensor) -> None:
         """Write the sums at some points of a sample: coefficients from one before each point on, times their weights.
 
         Args:
             sample: of the batch.
             around: the points.
-            scratch: for `Around.spline_weights`.
             targets: (channels, all points of the piece).
         """
-        weights = around.spline_weights(scratch)
+        weights = around.spline_weights(self._weights)
         *sums, gathered = self._sums[:, : len(around.base)].unbind()
         for channel, target in enumerate(targets, start=sample * len(targets)):
             first = around.base + (channel * self._voxels - self._first)

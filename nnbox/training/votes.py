@@ -54,7 +54,7 @@ class LabelReader:
 
         Args:
             places: (batch, axes, points).
-            most: how many vote at a time.
+            most: how many vote at a time, which bounds the memory for it.
         """
         if not self._meeting:
             return

@@ -192,3 +192,12 @@ def test_nothing_is_asked_of_a_device(monkeypatch):
     multiply = interpolate.multiply_axes
     with _NeverWaiting(), _NeverReading():
         augment_packed(packed, LABELS)
+
+
+@pytest.mark.parametrize("slice_axis", [None, 1])
+def test_a_device_without_any_numbers_can_augment(slice_axis):
+    samples = [sample for sample in _drawn(slice_axis, 30, seed=6) if not sample[2].removal]
+    packed = pack([_placed(*sample, slice_axis) for sample in samples])
+    assert any(moving.elastics is not None for moving in packed.moving)
+    image, labels = augment_packed(packed.to(torch.device("meta")), LABELS)  # whoever asked it would get an error
+    assert image.shape[2:] == labels.shape[1:] == packed.shape

@@ -61,13 +61,15 @@ def test_images_and_labels_are_read_as_batchgenerators_does(shape, asked, monkey
     assert (found[0, 0].numpy() == wanted).mean() > 0.999  # near ties are decided by rounding
 
 
-def test_a_place_on_the_last_voxel_is_inside_however_many_are_not():
+@pytest.mark.parametrize("asked", [frozenset({"cpu"}), frozenset()], ids=["asked", "never asked"])
+def test_a_place_on_the_last_voxel_is_inside_however_many_are_not(asked, monkeypatch):
+    monkeypatch.setattr(interpolate, "ASKED", asked)
     volume = torch.from_numpy(_volume((1, 9)))
     labels = torch.arange(1, 10, dtype=torch.int16).reshape(1, 1, 1, 9)
     sizes = torch.tensor([[1.0, 9.0]])
     coefficients = spline_coefficients(volume[None, None], _filters((1, 9)), sizes)
-    for below in (-1.0, 12.0):
-        places = torch.tensor([[[0.0, 0.0, 0.0], [0.0, 8.0, below]]])
+    for outside in (-1.0, 12.0, np.nan, np.inf):
+        places = torch.tensor([[[0.0, 0.0, 0.0], [0.0, 8.0, outside]]])
         image, found = read_moved(coefficients, (pad(labels, (MARGIN,) * 4),), places, sizes)
         assert found.flatten().tolist() == [1, 9, 0]
         np.testing.assert_allclose(image.flatten().numpy(), [volume[0, 0], volume[0, 8], 0.0], atol=1e-5)
