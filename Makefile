@@ -1,15 +1,15 @@
 # The only door for people and for CI. `make smoke` and `make test` need Python 3.11 and nothing else:
 # they make the environment themselves.
 #
-# Measured on 2 cores in a clean clone (minutes; * while another run used the same cores):
+# Measured on 2 cores, 2026-11-26, in a clean clone (minutes; the machine is shared, and a run takes up to twice another's):
 #                                     target   last
-#   make env   (first time)              -      1.0*
-#   make lint types                      1      0.3*
-#   make smoke                           4      2.3*
-#   make smoke-budget (not in CI)        7      4.9
-#   make test                           15     32 before its runs predicted with fewer passes and its counter-proof had two folds
-#   make image-test                     10     11.6* 3.3 alone
-#   make real  (not in CI)              30     31*  before its CT part was cut from five folds to two; since: not measured
+#   make env   (first time)              -      2.4
+#   make lint types                      1      0.3
+#   make smoke                           4      6.5
+#   make smoke-budget (not in CI)        7      5.2
+#   make test                           15     25.5 before its counter-proof left out the test images
+#   make image-test                     10      7.1
+#   make real  (not in CI)              30     31 before its CT part was cut from five folds to two; since: not measured
 PYTHON ?= python3.11
 VENV   ?= .venv
 BIN    := $(VENV)/bin
