@@ -1,12 +1,12 @@
 # The only door for people and for CI. `make smoke` and `make test` need Python 3.11 and nothing else:
 # they make the environment themselves.
 #
-# Measured on 2 cores, 2026-11-26, in a clean clone (minutes; the machine is shared, and a run takes up to twice another's):
+# Minutes on 2 shared cores, where a run takes up to twice another's, 2026-11-26, in a clean clone (* not in a clone):
 #                                     target   last
 #   make env   (first time)              -      2.4
 #   make lint types                      1      0.3
 #   make smoke                           4      6.5
-#   make smoke-budget (not in CI)        7      5.2
+#   make smoke-budget (not in CI)        7      5.2*
 #   make test                           15     25.5 before its counter-proof left out the test images
 #   make image-test                     10      7.1
 #   make real  (not in CI)              30     31 before its CT part was cut from five folds to two; since: not measured

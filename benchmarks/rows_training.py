@@ -58,8 +58,8 @@ class Kind:
 
 
 _READING = (
-    "Half of our time is taking coefficients from memory. Tried, without a gain: numpy's taking, shorter indices, four "
-    "neighbours at once as one complex number, an embedding bag for the spline's sums"
+    "Two fifths of our time are the spline's sums, most of it taking coefficients from memory. Tried, without a gain: "
+    "numpy's taking, shorter indices, four neighbours at once as one complex number, an embedding bag for the sums"
 )
 KINDS = (
     Kind("128-cubed", "2 labels, batches of 2", (128, 128, 128), (180, 240, 240), None, 2, 40, 2, _READING),
